@@ -1,0 +1,6 @@
+//! Decisions: plain synchronous Rust that takes values and returns values.
+//!
+//! Nothing in this folder reads a clock, draws a random number, opens a file or a socket, or knows an
+//! actor. `cargo build -p tanodb-actors --no-default-features` builds it without actix and tokio.
+
+pub mod id;

@@ -1,0 +1,1 @@
+//! Actors: they carry out what `protocol` decides.

@@ -1,0 +1,1 @@
+//! Bytes: frames, messages and pages, with plain encode and decode on buffers. Unstable.

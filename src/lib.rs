@@ -1,0 +1,1 @@
+//! TanoDB: the node program and the key/value store, the first embedder of `tanodb-actors`.

@@ -1,0 +1,2 @@
+//! The `tanodb` program.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Long-running programs for developers of TanoDB.
+fn main() {}
