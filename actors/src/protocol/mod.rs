@@ -3,4 +3,5 @@
 //! Nothing in this folder reads a clock, draws a random number, opens a file or a socket, or knows an
 //! actor. `cargo build -p tanodb-actors --no-default-features` builds it without actix and tokio.
 
+pub mod hash;
 pub mod id;
