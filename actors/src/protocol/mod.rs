@@ -6,3 +6,4 @@
 pub mod hash;
 pub mod id;
 pub mod ring;
+pub mod time;
