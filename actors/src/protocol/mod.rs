@@ -6,4 +6,5 @@
 pub mod hash;
 pub mod id;
 pub mod ring;
+pub mod slots;
 pub mod time;
