@@ -5,6 +5,7 @@
 
 pub mod hash;
 pub mod id;
+pub mod liveness;
 pub mod ring;
 pub mod slots;
 pub mod time;
