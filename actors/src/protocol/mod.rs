@@ -6,6 +6,7 @@
 pub mod hash;
 pub mod id;
 pub mod liveness;
+pub mod preference;
 pub mod ring;
 pub mod slots;
 pub mod time;
