@@ -3,10 +3,12 @@
 //! Nothing in this folder reads a clock, draws a random number, opens a file or a socket, or knows an
 //! actor. `cargo build -p tanodb-actors --no-default-features` builds it without actix and tokio.
 
+pub mod digest;
 pub mod hash;
 pub mod id;
 pub mod liveness;
 pub mod preference;
 pub mod ring;
 pub mod slots;
+pub mod stamp;
 pub mod time;
