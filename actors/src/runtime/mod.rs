@@ -1,1 +1,3 @@
 //! Actors: they carry out what `protocol` decides.
+
+pub mod codec;
