@@ -1,0 +1,30 @@
+//! All that a node takes from the world outside, in one value.
+//!
+//! No actor touches sockets, files, threads, clocks or randomness directly: it is given an [`Env`]. A
+//! real node's is made of TCP, a folder and the system's clock; the simulator's of its own parts.
+
+use std::sync::Arc;
+
+use super::arbiters::Arbiters;
+use super::clock::Clock;
+use super::disk::Disk;
+use super::rng::Rng;
+use super::transport::Transport;
+use crate::protocol::id::NodeName;
+
+/// The world as one node sees it. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Env {
+    /// Who this node is.
+    pub node: NodeName,
+    /// How it reaches others and is reached.
+    pub transport: Arc<dyn Transport>,
+    /// Where its actors start.
+    pub arbiters: Arbiters,
+    /// Its randomness.
+    pub rng: Rng,
+    /// Its time.
+    pub clock: Clock,
+    /// What it keeps over a restart.
+    pub disk: Arc<dyn Disk>,
+}
