@@ -8,6 +8,7 @@ pub mod clock;
 pub mod codec;
 pub mod disk;
 pub mod env;
+pub mod records;
 pub mod rng;
 pub mod tcp;
 pub mod transport;
