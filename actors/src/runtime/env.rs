@@ -28,3 +28,25 @@ pub struct Env {
     /// What it keeps over a restart.
     pub disk: Arc<dyn Disk>,
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! An environment for tests of one node's parts.
+
+    use super::*;
+    use crate::runtime::disk::MemoryDisk;
+    use crate::runtime::tcp::Tcp;
+
+    /// Everything on this thread and in memory; only the network would be real. Must be made inside the
+    /// runtime, whose clock it follows.
+    pub(crate) fn env(node: &str, seed: u64) -> Env {
+        Env {
+            node: NodeName::new(node).unwrap(),
+            transport: Arc::new(Tcp),
+            arbiters: Arbiters::Here,
+            rng: Rng::seeded(seed),
+            clock: Clock::starting_at(1_700_000_000_000),
+            disk: Arc::new(MemoryDisk::default()),
+        }
+    }
+}

@@ -11,4 +11,5 @@ pub mod env;
 pub mod records;
 pub mod rng;
 pub mod tcp;
+pub mod timers;
 pub mod transport;
