@@ -9,6 +9,7 @@ pub mod codec;
 pub mod disk;
 pub mod env;
 pub mod records;
+pub mod reply;
 pub mod rng;
 pub mod tcp;
 pub mod timers;
