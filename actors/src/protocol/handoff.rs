@@ -164,6 +164,13 @@ pub enum Event {
         /// The fence.
         fence: u64,
     },
+    /// A difference found at the fence was repaired; this is the number of the last part now.
+    FenceRaised {
+        /// The attempt.
+        transfer: TransferId,
+        /// The number of the last part.
+        fence: u64,
+    },
     /// The attempt failed or was superseded.
     Cancelled {
         /// The attempt.
@@ -361,7 +368,9 @@ impl Handoff {
             | Self::Resuming(ownership) => Some(ownership.token),
             Self::Accepting { token, .. } | Self::Lost { token } => Some(*token),
             Self::Retired { granted, .. } | Self::Purging { granted, .. } => Some(*granted),
-            Self::Absent { .. } | Self::Staging(_) | Self::CaughtUp(_) | Self::Holding { .. } => None,
+            Self::Absent { .. } | Self::Staging(_) | Self::CaughtUp(_) | Self::Holding { .. } => {
+                None
+            }
         }
     }
 

@@ -46,6 +46,8 @@ fn events() -> Vec<Event> {
             Event::FenceAsked { transfer, fence: 5 },
             Event::FenceConfirmed { transfer, fence: 5 },
             Event::FenceConfirmed { transfer, fence: 4 },
+            Event::FenceRaised { transfer, fence: 6 },
+            Event::FenceConfirmed { transfer, fence: 6 },
             Event::Cancelled { transfer },
             Event::GrantHeld { transfer },
             Event::GrantDeclined { transfer, by: node("target", 1) },
@@ -173,7 +175,8 @@ fn explore() -> BTreeMap<(Handoff, Ghost), usize> {
     while let Some((state, ghost, depth)) = open.pop_front() {
         for event in &alphabet {
             let mut ghost = ghost.clone();
-            if matches!(event, Event::Granted { transfer, .. } if !ghost.confirmed.contains(transfer)) {
+            if matches!(event, Event::Granted { transfer, .. } if !ghost.confirmed.contains(transfer))
+            {
                 continue;
             }
             let step = state.clone().step(event.clone());
@@ -198,8 +201,19 @@ fn no_sequence_of_events_deletes_early_or_speaks_twice_and_every_state_is_reache
     let seen = explore();
     let names: BTreeSet<String> = seen.keys().map(|(state, _)| state.to_string()).collect();
     let all = [
-        "Absent", "Owner", "Sending", "Fenced", "Granting", "Resuming", "Retired", "Purging", "Staging",
-        "CaughtUp", "Holding", "Accepting", "Lost",
+        "Absent",
+        "Owner",
+        "Sending",
+        "Fenced",
+        "Granting",
+        "Resuming",
+        "Retired",
+        "Purging",
+        "Staging",
+        "CaughtUp",
+        "Holding",
+        "Accepting",
+        "Lost",
     ];
     assert_eq!(names, all.iter().map(|name| (*name).to_owned()).collect());
     let deepest = seen.values().max().copied().unwrap_or_default();

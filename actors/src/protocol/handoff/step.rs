@@ -4,8 +4,8 @@ use super::{Effect, Event, Handoff, Ignored, Incoming, Outgoing, Ownership, Step
 use crate::protocol::id::{NodeId, Token, TransferId};
 
 use Handoff::{
-    Absent, Accepting, CaughtUp, Fenced, Granting, Holding, Lost, Owner, Purging, Resuming, Retired,
-    Sending, Staging,
+    Absent, Accepting, CaughtUp, Fenced, Granting, Holding, Lost, Owner, Purging, Resuming,
+    Retired, Sending, Staging,
 };
 
 fn stale(state: Handoff) -> Step {
@@ -23,6 +23,7 @@ impl Handoff {
             Event::Assigned(outgoing) => self.on_assigned(outgoing),
             Event::FenceAsked { transfer, fence } => self.on_fence_asked(transfer, fence),
             Event::FenceConfirmed { transfer, fence } => self.on_fence_confirmed(transfer, fence),
+            Event::FenceRaised { transfer, fence } => self.on_fence_raised(transfer, fence),
             Event::Cancelled { transfer } => self.on_cancelled(transfer),
             Event::GrantHeld { transfer } => self.on_grant_held(transfer),
             Event::GrantDeclined { transfer, by } => self.on_grant_declined(transfer, &by),
@@ -95,6 +96,30 @@ impl Handoff {
             {
                 let granting = Granting { ownership, outgoing, fence, durable: false };
                 Step::Moved(granting, vec![Effect::Persist])
+            }
+            state @ (Fenced { .. }
+            | Sending(..)
+            | Owner(_)
+            | Granting { .. }
+            | Resuming(_)
+            | Retired { .. }
+            | Purging { .. }
+            | Absent { .. }
+            | Staging(_)
+            | CaughtUp(_)
+            | Holding { .. }
+            | Accepting { .. }
+            | Lost { .. }) => stale(state),
+        }
+    }
+
+    fn on_fence_raised(self, transfer: TransferId, raised: u64) -> Step {
+        match self {
+            Fenced { ownership, outgoing, fence }
+                if outgoing.transfer == transfer && fence <= raised =>
+            {
+                let effects = vec![Effect::SendFence(outgoing.clone(), raised)];
+                Step::Moved(Fenced { ownership, outgoing, fence: raised }, effects)
             }
             state @ (Fenced { .. }
             | Sending(..)

@@ -1,0 +1,436 @@
+//! The sending side of one transfer, from the first dial to the confirmed fence.
+//!
+//! The sender pulls parts (pages of the fold, and changes behind its cursor) out of the vnode, one at a time
+//! and only while the target has credit, so nothing grows without bound. When the vnode has nothing more to
+//! send it asks the vnode for the fence. What the target answers to the fence ends the sender's work: the
+//! grant is a matter between the two vnodes.
+//!
+//! ```text
+//! Dialling -> Offered -> Streaming -> Fencing -> Proving -> Confirmed
+//!                            ^            |         |  ^
+//!                            +------------+         v  |
+//!                             not yet: more      Repairing
+//!                             to send first
+//! ```
+//! Every state goes to Ended when the connection, the peer or the vnode ends it. The same machine sends
+//! hints home: there the fence closes the generation instead of the vnode.
+
+#[cfg(test)]
+mod exploration;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Repairs of a difference found at the fence before the transfer is given up.
+pub const REPAIRS_MAX: u32 = 3;
+
+/// What is under way on the stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Flow {
+    /// Bytes the target takes beyond what it has acknowledged.
+    window_bytes: u64,
+    /// Parts sent and not acknowledged, with their bytes.
+    in_flight: BTreeMap<u64, u64>,
+    /// Sum of the above.
+    in_flight_bytes: u64,
+    /// Whether the vnode was asked for a part and has not answered.
+    is_reading: bool,
+}
+
+impl Flow {
+    fn has_credit(&self) -> bool {
+        self.in_flight.is_empty() || self.in_flight_bytes < self.window_bytes
+    }
+
+    fn sent(&mut self, sequence: u64, bytes: u64) {
+        self.in_flight.insert(sequence, bytes);
+        self.in_flight_bytes = self.in_flight_bytes.saturating_add(bytes);
+    }
+
+    fn received(&mut self, up_to: u64) {
+        while let Some(entry) = self.in_flight.first_entry() {
+            if *entry.key() > up_to {
+                break;
+            }
+            self.in_flight_bytes = self.in_flight_bytes.saturating_sub(entry.remove());
+        }
+    }
+
+    /// Asks for the next part, if there is credit and nobody has asked.
+    fn read(&mut self) -> Vec<Effect> {
+        if self.is_reading || !self.has_credit() {
+            return vec![];
+        }
+        self.is_reading = true;
+        vec![Effect::ReadPart]
+    }
+}
+
+/// Where a sender stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Sender {
+    /// Connects to the target.
+    Dialling,
+    /// Has sent the offer.
+    Offered,
+    /// Sends pages and changes.
+    Streaming(Flow),
+    /// Has asked the vnode for the fence.
+    Fencing(Flow),
+    /// Has sent the fence.
+    Proving {
+        /// What is under way.
+        flow: Flow,
+        /// The number of the last part before the fence.
+        fence: u64,
+        /// Repairs made so far.
+        repairs: u32,
+    },
+    /// Sends what differed at the fence.
+    Repairing {
+        /// What is under way.
+        flow: Flow,
+        /// Repairs made so far, with this one.
+        repairs: u32,
+    },
+    /// The target holds everything up to this fence.
+    Confirmed(u64),
+    /// Over; the source keeps everything.
+    Ended,
+}
+
+/// Why a sender ended without a confirmed fence. The runtime words it for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Failure {
+    /// The connection could not be made or ended.
+    Disconnected,
+    /// The target refused the offer.
+    Rejected,
+    /// The target cancelled.
+    PeerCancelled,
+    /// The target said nothing for too long.
+    Silent,
+    /// What the target holds differs, also after [`REPAIRS_MAX`] repairs.
+    Differs,
+    /// The vnode or the ring manager stopped the attempt.
+    Stopped,
+    /// The target sent something that does not fit.
+    OutOfOrder,
+}
+
+/// What can happen to a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Event {
+    /// The connection stands and the hello was accepted.
+    Connected,
+    /// The target takes the transfer.
+    Accepted {
+        /// Its credit, in bytes.
+        window_bytes: u64,
+    },
+    /// The vnode gave a part; it is sent with this step.
+    PartRead {
+        /// Its number.
+        sequence: u64,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The vnode has nothing to send at the moment: the fold has ended and no change waits.
+    NothingToRead,
+    /// A change waits in the vnode, or the fence has become possible.
+    MoreToRead,
+    /// The target has stored everything up to this part.
+    Received {
+        /// Its number.
+        sequence: u64,
+    },
+    /// The vnode is fenced; `tail_bytes` are sent with this step, if any.
+    Fenced {
+        /// The number of the last part before the fence.
+        fence: u64,
+        /// Bytes of the tail; 0 when there is none.
+        tail_bytes: u64,
+    },
+    /// The vnode cannot be fenced yet.
+    FenceNotYet,
+    /// The target holds everything up to the fence.
+    FenceOk {
+        /// The fence.
+        fence: u64,
+    },
+    /// The target holds something else.
+    FenceDiffers {
+        /// The fence.
+        fence: u64,
+    },
+    /// It is over.
+    Failed(Failure),
+}
+
+/// What the runtime must do after a step, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Effect {
+    /// Send the offer.
+    SendOffer,
+    /// Log that the transfer starts.
+    LogStart,
+    /// Ask the vnode for the next part.
+    ReadPart,
+    /// Send the part that was read, or the tail.
+    SendPart,
+    /// Ask the vnode for the fence.
+    AskFence,
+    /// Send the fence.
+    SendFence,
+    /// Have the vnode find out what differs; parts read from now on repair it.
+    PlanRepair,
+    /// Tell the vnode that the target holds everything up to the fence.
+    ReportConfirmed(u64),
+    /// Tell the vnode and the target that the attempt is over.
+    ReportEnded(Failure),
+}
+
+/// The answer to one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "the effects are not carried out until the runtime performs them"]
+pub struct Step {
+    /// The next state.
+    pub next: Sender,
+    /// What to do.
+    pub effects: Vec<Effect>,
+}
+
+fn moved(next: Sender, effects: Vec<Effect>) -> Step {
+    Step { next, effects }
+}
+
+fn ignored(state: Sender) -> Step {
+    Step { next: state, effects: vec![] }
+}
+
+fn ended(failure: Failure) -> Step {
+    Step { next: Sender::Ended, effects: vec![Effect::ReportEnded(failure)] }
+}
+
+impl Sender {
+    /// Answers one event.
+    pub fn step(self, event: Event) -> Step {
+        use Sender::{Confirmed, Dialling, Ended, Fencing, Offered, Proving, Repairing, Streaming};
+        match self {
+            state @ (Confirmed(_) | Ended) => ignored(state),
+            state @ (Dialling
+            | Offered
+            | Streaming(_)
+            | Fencing(_)
+            | Proving { .. }
+            | Repairing { .. }) => match event {
+                Event::Connected => state.on_connected(),
+                Event::Accepted { window_bytes } => state.on_accepted(window_bytes),
+                Event::PartRead { sequence, bytes } => state.on_part_read(sequence, bytes),
+                Event::NothingToRead => state.on_nothing_to_read(),
+                Event::MoreToRead => state.on_more_to_read(),
+                Event::Received { sequence } => state.on_received(sequence),
+                Event::Fenced { fence, tail_bytes } => state.on_fenced(fence, tail_bytes),
+                Event::FenceNotYet => state.on_fence_not_yet(),
+                Event::FenceOk { fence } => state.on_fence_ok(fence),
+                Event::FenceDiffers { fence } => state.on_fence_differs(fence),
+                Event::Failed(failure) => ended(failure),
+            },
+        }
+    }
+
+    fn on_connected(self) -> Step {
+        match self {
+            Self::Dialling => moved(Self::Offered, vec![Effect::SendOffer]),
+            state @ (Self::Offered
+            | Self::Streaming(_)
+            | Self::Fencing(_)
+            | Self::Proving { .. }
+            | Self::Repairing { .. }
+            | Self::Confirmed(_)
+            | Self::Ended) => ignored(state),
+        }
+    }
+
+    fn on_accepted(self, window_bytes: u64) -> Step {
+        match self {
+            Self::Offered => {
+                let mut flow = Flow { window_bytes, ..Flow::default() };
+                let mut effects = vec![Effect::LogStart];
+                effects.extend(flow.read());
+                moved(Self::Streaming(flow), effects)
+            }
+            Self::Dialling
+            | Self::Streaming(_)
+            | Self::Fencing(_)
+            | Self::Proving { .. }
+            | Self::Repairing { .. }
+            | Self::Confirmed(_)
+            | Self::Ended => ended(Failure::OutOfOrder),
+        }
+    }
+
+    fn on_part_read(self, sequence: u64, bytes: u64) -> Step {
+        let taken = |flow: &mut Flow| {
+            flow.is_reading = false;
+            flow.sent(sequence, bytes);
+            let mut effects = vec![Effect::SendPart];
+            effects.extend(flow.read());
+            effects
+        };
+        match self {
+            Self::Streaming(mut flow) => {
+                let effects = taken(&mut flow);
+                moved(Self::Streaming(flow), effects)
+            }
+            Self::Repairing { mut flow, repairs } => {
+                let effects = taken(&mut flow);
+                moved(Self::Repairing { flow, repairs }, effects)
+            }
+            state @ (Self::Dialling
+            | Self::Offered
+            | Self::Fencing(_)
+            | Self::Proving { .. }
+            | Self::Confirmed(_)
+            | Self::Ended) => ignored(state),
+        }
+    }
+
+    fn on_nothing_to_read(self) -> Step {
+        match self {
+            // What is in flight is at most one window, and the tail will be little.
+            Self::Streaming(mut flow) if flow.is_reading => {
+                flow.is_reading = false;
+                moved(Self::Fencing(flow), vec![Effect::AskFence])
+            }
+            // The vnode answers the end of a repair with the raised fence.
+            Self::Repairing { mut flow, repairs } if flow.is_reading => {
+                flow.is_reading = false;
+                moved(Self::Repairing { flow, repairs }, vec![Effect::AskFence])
+            }
+            state @ (Self::Streaming(_)
+            | Self::Repairing { .. }
+            | Self::Dialling
+            | Self::Offered
+            | Self::Fencing(_)
+            | Self::Proving { .. }
+            | Self::Confirmed(_)
+            | Self::Ended) => ignored(state),
+        }
+    }
+
+    fn on_more_to_read(self) -> Step {
+        match self {
+            Self::Streaming(mut flow) => {
+                let effects = flow.read();
+                moved(Self::Streaming(flow), effects)
+            }
+            state @ (Self::Dialling
+            | Self::Offered
+            | Self::Fencing(_)
+            | Self::Proving { .. }
+            | Self::Repairing { .. }
+            | Self::Confirmed(_)
+            | Self::Ended) => ignored(state),
+        }
+    }
+
+    fn on_received(self, sequence: u64) -> Step {
+        match self {
+            Self::Streaming(mut flow) => {
+                flow.received(sequence);
+                let effects = flow.read();
+                moved(Self::Streaming(flow), effects)
+            }
+            Self::Repairing { mut flow, repairs } => {
+                flow.received(sequence);
+                let effects = flow.read();
+                moved(Self::Repairing { flow, repairs }, effects)
+            }
+            Self::Fencing(mut flow) => {
+                flow.received(sequence);
+                moved(Self::Fencing(flow), vec![])
+            }
+            Self::Proving { mut flow, fence, repairs } => {
+                flow.received(sequence);
+                moved(Self::Proving { flow, fence, repairs }, vec![])
+            }
+            Self::Dialling | Self::Offered | Self::Confirmed(_) | Self::Ended => {
+                ended(Failure::OutOfOrder)
+            }
+        }
+    }
+
+    fn on_fenced(self, fence: u64, tail_bytes: u64) -> Step {
+        let (mut flow, repairs) = match self {
+            Self::Fencing(flow) => (flow, 0),
+            Self::Repairing { flow, repairs } => (flow, repairs),
+            state @ (Self::Dialling
+            | Self::Offered
+            | Self::Streaming(_)
+            | Self::Proving { .. }
+            | Self::Confirmed(_)
+            | Self::Ended) => return ignored(state),
+        };
+        let mut effects = Vec::new();
+        if tail_bytes > 0 {
+            flow.sent(fence, tail_bytes);
+            effects.push(Effect::SendPart);
+        }
+        effects.push(Effect::SendFence);
+        moved(Self::Proving { flow, fence, repairs }, effects)
+    }
+
+    fn on_fence_not_yet(self) -> Step {
+        match self {
+            Self::Fencing(flow) => moved(Self::Streaming(flow), vec![]),
+            state @ (Self::Dialling
+            | Self::Offered
+            | Self::Streaming(_)
+            | Self::Proving { .. }
+            | Self::Repairing { .. }
+            | Self::Confirmed(_)
+            | Self::Ended) => ignored(state),
+        }
+    }
+
+    fn on_fence_ok(self, confirmed: u64) -> Step {
+        match self {
+            Self::Proving { fence, .. } if fence == confirmed => {
+                moved(Self::Confirmed(fence), vec![Effect::ReportConfirmed(fence)])
+            }
+            Self::Proving { .. }
+            | Self::Dialling
+            | Self::Offered
+            | Self::Streaming(_)
+            | Self::Fencing(_)
+            | Self::Repairing { .. }
+            | Self::Confirmed(_)
+            | Self::Ended => ended(Failure::OutOfOrder),
+        }
+    }
+
+    fn on_fence_differs(self, differing: u64) -> Step {
+        match self {
+            Self::Proving { fence, repairs, .. }
+                if fence == differing && repairs >= REPAIRS_MAX =>
+            {
+                ended(Failure::Differs)
+            }
+            Self::Proving { mut flow, fence, repairs } if fence == differing => {
+                flow.is_reading = true;
+                let repairing = Self::Repairing { flow, repairs: repairs.saturating_add(1) };
+                moved(repairing, vec![Effect::PlanRepair])
+            }
+            Self::Proving { .. }
+            | Self::Dialling
+            | Self::Offered
+            | Self::Streaming(_)
+            | Self::Fencing(_)
+            | Self::Repairing { .. }
+            | Self::Confirmed(_)
+            | Self::Ended => ended(Failure::OutOfOrder),
+        }
+    }
+}

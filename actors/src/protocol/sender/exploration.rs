@@ -1,0 +1,134 @@
+//! Every sequence of events a sender can see, with at most three parts.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{Effect, Event, Failure, Flow, Sender};
+
+const WINDOW: u64 = 2;
+
+fn events() -> Vec<Event> {
+    let mut all = vec![
+        Event::Connected,
+        Event::Accepted { window_bytes: WINDOW },
+        Event::NothingToRead,
+        Event::MoreToRead,
+        Event::FenceNotYet,
+        Event::Failed(Failure::Disconnected),
+    ];
+    for number in 1..=3 {
+        all.extend([
+            Event::PartRead { sequence: number, bytes: 1 },
+            Event::Received { sequence: number },
+            Event::Fenced { fence: number, tail_bytes: 0 },
+            Event::Fenced { fence: number, tail_bytes: 1 },
+            Event::FenceOk { fence: number },
+            Event::FenceDiffers { fence: number },
+        ]);
+    }
+    all
+}
+
+/// What the runtime owes, or has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Ghost {
+    reads_owed: u8,
+    fences_asked: u8,
+    fence_sent: bool,
+    reported: u8,
+}
+
+fn flow(state: &Sender) -> Option<&Flow> {
+    match state {
+        Sender::Streaming(flow) | Sender::Fencing(flow) => Some(flow),
+        Sender::Proving { flow, .. } | Sender::Repairing { flow, .. } => Some(flow),
+        Sender::Dialling | Sender::Offered | Sender::Confirmed(_) | Sender::Ended => None,
+    }
+}
+
+/// Whether the runtime can produce the event: a vnode answers only what it was asked.
+fn is_possible(event: &Event, ghost: &Ghost) -> bool {
+    match event {
+        Event::PartRead { .. } | Event::NothingToRead => ghost.reads_owed > 0,
+        Event::Fenced { .. } | Event::FenceNotYet => ghost.fences_asked > 0,
+        _ => true,
+    }
+}
+
+fn account(event: &Event, effects: &[Effect], ghost: &mut Ghost) {
+    match event {
+        Event::PartRead { .. } | Event::NothingToRead => ghost.reads_owed -= 1,
+        Event::Fenced { .. } | Event::FenceNotYet => ghost.fences_asked -= 1,
+        _ => {}
+    }
+    for effect in effects {
+        match effect {
+            Effect::ReadPart | Effect::PlanRepair => ghost.reads_owed += 1,
+            Effect::AskFence => ghost.fences_asked += 1,
+            Effect::SendFence => ghost.fence_sent = true,
+            Effect::ReportConfirmed(_) => {
+                assert!(ghost.fence_sent, "nothing is confirmed before a fence was sent");
+                ghost.reported += 1;
+            }
+            Effect::ReportEnded(_) => ghost.reported += 1,
+            Effect::SendOffer | Effect::LogStart | Effect::SendPart => {}
+        }
+    }
+    assert!(ghost.reads_owed <= 1, "one read at a time");
+    assert!(ghost.fences_asked <= 1, "one fence at a time");
+    assert!(ghost.reported <= 1, "the outcome is reported once");
+}
+
+#[test]
+fn every_sequence_keeps_within_the_window_and_reports_once() {
+    let mut seen = BTreeSet::from([(Sender::Dialling, Ghost::default())]);
+    let mut open = VecDeque::from([(Sender::Dialling, Ghost::default(), 0_u32)]);
+    let mut deepest = 0;
+    while let Some((state, ghost, depth)) = open.pop_front() {
+        deepest = deepest.max(depth);
+        if let Some(flow) = flow(&state) {
+            let most = WINDOW + 2 + 2 * u64::from(super::REPAIRS_MAX);
+            assert!(flow.in_flight_bytes <= most, "a window, and a part and a tail per repair");
+        }
+        for event in events() {
+            if !is_possible(&event, &ghost) {
+                continue;
+            }
+            let mut ghost = ghost.clone();
+            let step = state.clone().step(event);
+            account(&event, &step.effects, &mut ghost);
+            if seen.insert((step.next.clone(), ghost.clone())) {
+                open.push_back((step.next, ghost, depth + 1));
+            }
+        }
+    }
+    assert_eq!(names_len(&seen), 8, "every state is reached");
+    assert!(deepest >= 6);
+}
+
+fn names_len(seen: &BTreeSet<(Sender, Ghost)>) -> usize {
+    let name = |state: &Sender| match state {
+        Sender::Dialling => 0,
+        Sender::Offered => 1,
+        Sender::Streaming(_) => 2,
+        Sender::Fencing(_) => 3,
+        Sender::Proving { .. } => 4,
+        Sender::Repairing { .. } => 5,
+        Sender::Confirmed(_) => 6,
+        Sender::Ended => 7,
+    };
+    seen.iter().map(|(state, _)| name(state)).collect::<BTreeSet<_>>().len()
+}
+
+#[test]
+fn a_difference_is_repaired_three_times_and_then_given_up() {
+    let mut sender = Sender::Proving { flow: Flow::default(), fence: 4, repairs: 0 };
+    for repair in 1..=super::REPAIRS_MAX {
+        let step = sender.step(Event::FenceDiffers { fence: 4 });
+        assert_eq!(step.effects, [Effect::PlanRepair], "repair {repair}");
+        let step = step.next.step(Event::NothingToRead);
+        assert_eq!(step.effects, [Effect::AskFence]);
+        sender = step.next.step(Event::Fenced { fence: 4, tail_bytes: 0 }).next;
+    }
+    let step = sender.step(Event::FenceDiffers { fence: 4 });
+    assert_eq!(step.effects, [Effect::ReportEnded(Failure::Differs)]);
+}
