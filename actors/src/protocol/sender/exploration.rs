@@ -1,4 +1,4 @@
-//! Every sequence of events a sender can see, with at most three parts.
+//! Every sequence of events a sender can see, with at most five parts.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,7 +15,7 @@ fn events() -> Vec<Event> {
         Event::FenceNotYet,
         Event::Failed(Failure::Disconnected),
     ];
-    for number in 1..=3 {
+    for number in 1..=5 {
         all.extend([
             Event::PartRead { sequence: number, bytes: 1 },
             Event::Received { sequence: number },
@@ -33,6 +33,7 @@ fn events() -> Vec<Event> {
 struct Ghost {
     reads_owed: u8,
     fences_asked: u8,
+    last_part: u64,
     fence_sent: bool,
     reported: u8,
 }
@@ -48,16 +49,30 @@ fn flow(state: &Sender) -> Option<&Flow> {
 /// Whether the runtime can produce the event: a vnode answers only what it was asked.
 fn is_possible(event: &Event, ghost: &Ghost) -> bool {
     match event {
-        Event::PartRead { .. } | Event::NothingToRead => ghost.reads_owed > 0,
-        Event::Fenced { .. } | Event::FenceNotYet => ghost.fences_asked > 0,
+        Event::PartRead { sequence, .. } => {
+            ghost.reads_owed > 0 && *sequence == ghost.last_part + 1
+        }
+        Event::NothingToRead => ghost.reads_owed > 0,
+        Event::Fenced { fence, tail_bytes } => {
+            ghost.fences_asked > 0 && *fence == ghost.last_part + u64::from(*tail_bytes > 0)
+        }
+        Event::FenceNotYet => ghost.fences_asked > 0,
         _ => true,
     }
 }
 
 fn account(event: &Event, effects: &[Effect], ghost: &mut Ghost) {
     match event {
-        Event::PartRead { .. } | Event::NothingToRead => ghost.reads_owed -= 1,
-        Event::Fenced { .. } | Event::FenceNotYet => ghost.fences_asked -= 1,
+        Event::PartRead { sequence, .. } => {
+            ghost.reads_owed -= 1;
+            ghost.last_part = *sequence;
+        }
+        Event::NothingToRead => ghost.reads_owed -= 1,
+        Event::Fenced { fence, .. } => {
+            ghost.fences_asked -= 1;
+            ghost.last_part = *fence;
+        }
+        Event::FenceNotYet => ghost.fences_asked -= 1,
         _ => {}
     }
     for effect in effects {
