@@ -77,7 +77,12 @@ pub enum Sender {
     /// Sends pages and changes.
     Streaming(Flow),
     /// Has asked the vnode for the fence.
-    Fencing(Flow),
+    Fencing {
+        /// What is under way.
+        flow: Flow,
+        /// Repairs made so far.
+        repairs: u32,
+    },
     /// Has sent the fence.
     Proving {
         /// What is under way.
@@ -222,7 +227,7 @@ impl Sender {
             state @ (Dialling
             | Offered
             | Streaming(_)
-            | Fencing(_)
+            | Fencing { .. }
             | Proving { .. }
             | Repairing { .. }) => match event {
                 Event::Connected => state.on_connected(),
@@ -245,7 +250,7 @@ impl Sender {
             Self::Dialling => moved(Self::Offered, vec![Effect::SendOffer]),
             state @ (Self::Offered
             | Self::Streaming(_)
-            | Self::Fencing(_)
+            | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Repairing { .. }
             | Self::Confirmed(_)
@@ -263,7 +268,7 @@ impl Sender {
             }
             Self::Dialling
             | Self::Streaming(_)
-            | Self::Fencing(_)
+            | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Repairing { .. }
             | Self::Confirmed(_)
@@ -290,7 +295,7 @@ impl Sender {
             }
             state @ (Self::Dialling
             | Self::Offered
-            | Self::Fencing(_)
+            | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Confirmed(_)
             | Self::Ended) => ignored(state),
@@ -302,18 +307,18 @@ impl Sender {
             // What is in flight is at most one window, and the tail will be little.
             Self::Streaming(mut flow) if flow.is_reading => {
                 flow.is_reading = false;
-                moved(Self::Fencing(flow), vec![Effect::AskFence])
+                moved(Self::Fencing { flow, repairs: 0 }, vec![Effect::AskFence])
             }
             // The vnode answers the end of a repair with the raised fence.
             Self::Repairing { mut flow, repairs } if flow.is_reading => {
                 flow.is_reading = false;
-                moved(Self::Repairing { flow, repairs }, vec![Effect::AskFence])
+                moved(Self::Fencing { flow, repairs }, vec![Effect::AskFence])
             }
             state @ (Self::Streaming(_)
             | Self::Repairing { .. }
             | Self::Dialling
             | Self::Offered
-            | Self::Fencing(_)
+            | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Confirmed(_)
             | Self::Ended) => ignored(state),
@@ -328,7 +333,7 @@ impl Sender {
             }
             state @ (Self::Dialling
             | Self::Offered
-            | Self::Fencing(_)
+            | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Repairing { .. }
             | Self::Confirmed(_)
@@ -348,9 +353,9 @@ impl Sender {
                 let effects = flow.read();
                 moved(Self::Repairing { flow, repairs }, effects)
             }
-            Self::Fencing(mut flow) => {
+            Self::Fencing { mut flow, repairs } => {
                 flow.received(sequence);
-                moved(Self::Fencing(flow), vec![])
+                moved(Self::Fencing { flow, repairs }, vec![])
             }
             Self::Proving { mut flow, fence, repairs } => {
                 flow.received(sequence);
@@ -364,11 +369,11 @@ impl Sender {
 
     fn on_fenced(self, fence: u64, tail_bytes: u64) -> Step {
         let (mut flow, repairs) = match self {
-            Self::Fencing(flow) => (flow, 0),
-            Self::Repairing { flow, repairs } => (flow, repairs),
+            Self::Fencing { flow, repairs } => (flow, repairs),
             state @ (Self::Dialling
             | Self::Offered
             | Self::Streaming(_)
+            | Self::Repairing { .. }
             | Self::Proving { .. }
             | Self::Confirmed(_)
             | Self::Ended) => return ignored(state),
@@ -384,7 +389,7 @@ impl Sender {
 
     fn on_fence_not_yet(self) -> Step {
         match self {
-            Self::Fencing(flow) => moved(Self::Streaming(flow), vec![]),
+            Self::Fencing { flow, .. } => moved(Self::Streaming(flow), vec![]),
             state @ (Self::Dialling
             | Self::Offered
             | Self::Streaming(_)
@@ -404,7 +409,7 @@ impl Sender {
             | Self::Dialling
             | Self::Offered
             | Self::Streaming(_)
-            | Self::Fencing(_)
+            | Self::Fencing { .. }
             | Self::Repairing { .. }
             | Self::Confirmed(_)
             | Self::Ended => ended(Failure::OutOfOrder),
@@ -427,7 +432,7 @@ impl Sender {
             | Self::Dialling
             | Self::Offered
             | Self::Streaming(_)
-            | Self::Fencing(_)
+            | Self::Fencing { .. }
             | Self::Repairing { .. }
             | Self::Confirmed(_)
             | Self::Ended => ended(Failure::OutOfOrder),

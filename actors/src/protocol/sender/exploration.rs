@@ -40,8 +40,10 @@ struct Ghost {
 
 fn flow(state: &Sender) -> Option<&Flow> {
     match state {
-        Sender::Streaming(flow) | Sender::Fencing(flow) => Some(flow),
-        Sender::Proving { flow, .. } | Sender::Repairing { flow, .. } => Some(flow),
+        Sender::Streaming(flow) => Some(flow),
+        Sender::Fencing { flow, .. }
+        | Sender::Proving { flow, .. }
+        | Sender::Repairing { flow, .. } => Some(flow),
         Sender::Dialling | Sender::Offered | Sender::Confirmed(_) | Sender::Ended => None,
     }
 }
@@ -125,7 +127,7 @@ fn names_len(seen: &BTreeSet<(Sender, Ghost)>) -> usize {
         Sender::Dialling => 0,
         Sender::Offered => 1,
         Sender::Streaming(_) => 2,
-        Sender::Fencing(_) => 3,
+        Sender::Fencing { .. } => 3,
         Sender::Proving { .. } => 4,
         Sender::Repairing { .. } => 5,
         Sender::Confirmed(_) => 6,
