@@ -14,4 +14,5 @@ pub mod ring;
 pub mod sender;
 pub mod slots;
 pub mod stamp;
+pub mod stream;
 pub mod time;

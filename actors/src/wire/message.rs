@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::agreement::{Answer, Ask};
-use crate::protocol::digest::Summary;
+use crate::protocol::digest::{ItemRange, Summary};
 use crate::protocol::gossip::{GossipDigest, Part};
 use crate::protocol::hash::{RingHash, RingSize};
 use crate::protocol::id::{
@@ -565,22 +565,15 @@ pub struct PartHead {
 /// What a part carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartContent {
-    /// The complete content of the range after `after`, up to and including `up_to`: what is absent there
-    /// is removed. `None` is the start or the end of everything.
-    Page {
-        /// Exclusive lower end.
-        after: Option<Position>,
-        /// Inclusive upper end.
-        up_to: Option<Position>,
-    },
+    /// The complete content of a range: what is absent there is removed.
+    Page(ItemRange),
+    /// The fold ends with this part: what comes behind it are changes.
+    LastPage(ItemRange),
     /// Changes in order, each the state after it.
     Delta,
     /// Hints, to be merged.
     Hints,
 }
-
-/// An item's place in the one order of all items.
-pub type Position = crate::protocol::digest::ItemPosition;
 
 /// What travels between members besides transfers. Requests are answered under the same frame id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

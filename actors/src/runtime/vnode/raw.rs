@@ -6,43 +6,25 @@
 use bytes::Bytes;
 
 use super::{CommandContext, CorruptItem, HandoffChoice, Work};
-use crate::protocol::digest::{Digest, ItemPosition};
+use crate::protocol::digest::{Digest, ItemPosition, ItemRange};
 use crate::protocol::id::NodeId;
-
-/// One change, as the state after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// The item now has these bytes.
-    Put {
-        /// The item's key.
-        key: Bytes,
-        /// Its stored bytes.
-        value: Bytes,
-    },
-    /// The item is gone.
-    Remove {
-        /// The item's key.
-        key: Bytes,
-    },
-}
-
-impl Change {
-    /// The key it is about.
-    #[must_use]
-    pub fn key(&self) -> &Bytes {
-        match self {
-            Self::Put { key, .. } | Self::Remove { key } => key,
-        }
-    }
-}
+pub use crate::wire::delta::Change;
 
 /// Everything one command changed, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Single items.
     pub items: Vec<Change>,
-    /// Whole ranges `(after, up_to]` whose content changed; a running fold goes back to the lowest.
-    pub ranges: Vec<(Option<ItemPosition>, Option<ItemPosition>)>,
+    /// Whole ranges whose content changed; a running fold goes back to the lowest.
+    pub ranges: Vec<ItemRange>,
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.ranges.is_empty()
+    }
 }
 
 /// What a raw vnode answers.
@@ -75,8 +57,8 @@ pub struct RawPage {
     pub items: Bytes,
     /// How many.
     pub count: u64,
-    /// Inclusive upper end; `None`: the end of everything.
-    pub up_to: Option<ItemPosition>,
+    /// How far the page covers the range that was asked for; `None`: to its end.
+    pub until: Option<ItemPosition>,
 }
 
 /// Why a container could not do what was asked. Its content is unchanged unless stated.
@@ -115,28 +97,19 @@ pub trait RawVnode: 'static {
     /// Whether there is nothing to fold.
     fn is_empty(&mut self) -> bool;
 
-    /// The next page after a position.
+    /// The first page of a range.
     ///
     /// # Errors
     ///
     /// [`ContainerError`] stops the transfer; nothing is deleted.
-    fn page(
-        &mut self,
-        after: Option<&ItemPosition>,
-        limits: PageLimits,
-    ) -> Result<RawPage, ContainerError>;
+    fn page(&mut self, range: &ItemRange, limits: PageLimits) -> Result<RawPage, ContainerError>;
 
-    /// Makes a page the complete content of `(after, up_to]`. Returns the number of items in it.
+    /// Makes a page the complete content of a range. Returns the number of items in it.
     ///
     /// # Errors
     ///
     /// [`ContainerError`]; the container may be partly changed and must not be granted.
-    fn replace_range(
-        &mut self,
-        after: Option<&ItemPosition>,
-        up_to: Option<&ItemPosition>,
-        items: &Bytes,
-    ) -> Result<u64, ContainerError>;
+    fn replace_range(&mut self, range: &ItemRange, items: &Bytes) -> Result<u64, ContainerError>;
 
     /// Applies changes in order.
     ///
