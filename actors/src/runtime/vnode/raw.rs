@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{CommandContext, CorruptItem, HandoffChoice, Work};
 use crate::protocol::digest::{Digest, ItemPosition, ItemRange};
 use crate::protocol::id::NodeId;
+pub use crate::runtime::items::PageLimits;
 pub use crate::wire::delta::Change;
 
 /// Everything one command changed, in order.
@@ -39,15 +40,6 @@ pub enum RawAnswer {
     Stop(String),
     /// The command could not be decoded, or may not run; nothing was changed.
     Refused(String),
-}
-
-/// How much one turn of a fold may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageLimits {
-    /// Items, at least 1.
-    pub items_max: usize,
-    /// Bytes of keys and values; one item may exceed it.
-    pub bytes_max: usize,
 }
 
 /// The complete content of a range.
