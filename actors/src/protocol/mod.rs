@@ -3,6 +3,7 @@
 //! Nothing in this folder reads a clock, draws a random number, opens a file or a socket, or knows an
 //! actor. `cargo build -p tanodb-actors --no-default-features` builds it without actix and tokio.
 
+pub mod agreement;
 pub mod digest;
 pub mod handoff;
 pub mod hash;
