@@ -4,6 +4,7 @@
 //! actor. `cargo build -p tanodb-actors --no-default-features` builds it without actix and tokio.
 
 pub mod agreement;
+pub mod claim;
 pub mod digest;
 pub mod handoff;
 pub mod hash;
