@@ -103,7 +103,7 @@ impl<C> Stream<C> {
     }
 
     /// What to read now. After [`Next::Nothing`] the sender waits: see [`Stream::wakes_sender`].
-    pub fn next(&mut self) -> Next<C> {
+    pub fn next_part(&mut self) -> Next<C> {
         if !self.waiting.is_empty() {
             self.sequence += 1;
             self.waiting_bytes = 0;
@@ -224,7 +224,7 @@ mod tests {
         target: &mut Content,
         items: usize,
     ) -> bool {
-        match stream.next() {
+        match stream.next_part() {
             Next::Changes(changes) => target.extend(changes),
             Next::Page(range) => {
                 let inside = |place: &ItemPosition| range.contains(place.order, &place.key);
@@ -266,7 +266,7 @@ mod tests {
     fn a_change_above_the_cursor_is_not_sent_twice() {
         let mut stream: Stream<u8> = Stream::default();
         stream.note([(position(1), 1, 1)]);
-        assert_eq!(stream.next(), Next::Page(ItemRange::all()));
+        assert_eq!(stream.next_part(), Next::Page(ItemRange::all()));
     }
 
     #[test]
@@ -275,14 +275,14 @@ mod tests {
         let many = (0..=CHANGES_AT_ONCE_MAX as u64).map(|number| (position(number), 1, number));
         stream.note(many.clone());
         let lowest = many.map(|(position, ..)| position).min().unwrap();
-        let Next::Page(range) = stream.next() else { panic!("pages cover a big change") };
+        let Next::Page(range) = stream.next_part() else { panic!("pages cover a big change") };
         assert!(range.contains(lowest.order, &lowest.key));
     }
 
     #[test]
     fn a_waiting_sender_is_woken_once() {
         let mut stream = Stream::without_fold();
-        assert_eq!(stream.next(), Next::Nothing);
+        assert_eq!(stream.next_part(), Next::Nothing);
         assert!(!stream.wakes_sender(false));
         stream.note([(position(1), 1, 1)]);
         assert!(stream.wakes_sender(false));
@@ -294,8 +294,8 @@ mod tests {
         let mut stream: Stream<u8> = Stream::without_fold();
         let bucket = crate::protocol::digest::Bucket::try_from(3).unwrap().range();
         stream.repair([bucket.clone()]);
-        assert_eq!(stream.next(), Next::Page(bucket));
+        assert_eq!(stream.next_part(), Next::Page(bucket));
         stream.page_read(None);
-        assert_eq!(stream.next(), Next::Nothing);
+        assert_eq!(stream.next_part(), Next::Nothing);
     }
 }

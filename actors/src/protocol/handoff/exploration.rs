@@ -86,14 +86,12 @@ struct Ghost {
 
 fn check(before: &Handoff, event: &Event, step: &Step, ghost: &mut Ghost) {
     let Step::Moved(after, effects) = step else { return };
-    match event {
-        Event::GrantHeld { transfer } if !effects.is_empty() => {
-            ghost.held.insert(*transfer);
-        }
-        Event::GrantDeclined { transfer, .. } if !effects.is_empty() => {
-            ghost.granted.remove(transfer);
-        }
-        _ => {}
+    let is_heard = !effects.is_empty();
+    if let (true, Event::GrantHeld { transfer }) = (is_heard, event) {
+        ghost.held.insert(*transfer);
+    }
+    if let (true, Event::GrantDeclined { transfer, .. }) = (is_heard, event) {
+        ghost.granted.remove(transfer);
     }
     for effect in effects {
         check_effect(before, effect, ghost);
@@ -133,7 +131,16 @@ fn check_effect(before: &Handoff, effect: &Effect, ghost: &mut Ghost) {
         Effect::DiscardStaging(incoming) => {
             ghost.refused.insert(incoming.transfer);
         }
-        _ => {}
+        Effect::StartSender(_)
+        | Effect::SendFence(..)
+        | Effect::EndAttempt(_)
+        | Effect::Persist
+        | Effect::Finish(..)
+        | Effect::TellRetired(_)
+        | Effect::OpenStaging(_)
+        | Effect::TellHeld(..)
+        | Effect::Resume(_)
+        | Effect::FencePossible(_) => {}
     }
 }
 

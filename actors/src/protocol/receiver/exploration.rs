@@ -30,7 +30,10 @@ fn account(event: &Event, effects: &[Effect], ghost: &mut Ghost) {
     match event {
         Event::PartStored { .. } => ghost.stored += 1,
         Event::Compared { .. } => ghost.comparing = false,
-        _ => {}
+        Event::Opened
+        | Event::PartArrived { .. }
+        | Event::FenceArrived { .. }
+        | Event::Failed(_) => {}
     }
     for effect in effects {
         match effect {

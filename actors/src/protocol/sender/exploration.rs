@@ -59,7 +59,13 @@ fn is_possible(event: &Event, ghost: &Ghost) -> bool {
             ghost.fences_asked > 0 && *fence == ghost.last_part + u64::from(*tail_bytes > 0)
         }
         Event::FenceNotYet => ghost.fences_asked > 0,
-        _ => true,
+        Event::Connected
+        | Event::Accepted { .. }
+        | Event::MoreToRead
+        | Event::Received { .. }
+        | Event::FenceOk { .. }
+        | Event::FenceDiffers { .. }
+        | Event::Failed(_) => true,
     }
 }
 
@@ -75,7 +81,13 @@ fn account(event: &Event, effects: &[Effect], ghost: &mut Ghost) {
             ghost.last_part = *fence;
         }
         Event::FenceNotYet => ghost.fences_asked -= 1,
-        _ => {}
+        Event::Connected
+        | Event::Accepted { .. }
+        | Event::MoreToRead
+        | Event::Received { .. }
+        | Event::FenceOk { .. }
+        | Event::FenceDiffers { .. }
+        | Event::Failed(_) => {}
     }
     for effect in effects {
         match effect {

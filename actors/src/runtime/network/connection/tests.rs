@@ -1,3 +1,5 @@
+//! Connections over pipes in memory: order, bounds, and what becomes of a frame when one end is gone.
+
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
