@@ -8,6 +8,7 @@ pub mod clock;
 pub mod codec;
 pub mod disk;
 pub mod env;
+pub mod items;
 pub mod network;
 pub mod records;
 pub mod reply;

@@ -42,6 +42,59 @@ pub enum PageError {
     },
 }
 
+/// One item in the form it has in a page: what an engine keeps, so that a fold only copies.
+///
+/// Key and value lie in one allocation that is shared with nobody until a slice of it is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PageItem(Bytes);
+
+impl PageItem {
+    /// An item with copies of `key` and `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`PageError::ItemTooLong`].
+    pub fn new(key: &[u8], value: &[u8]) -> Result<Self, PageError> {
+        let (key_bytes, value_bytes) = item_lengths(key, value)?;
+        // Exactly as long as needed: then turning it into `Bytes` allocates and copies nothing.
+        let mut item = Vec::with_capacity(ITEM_OVERHEAD_BYTES + key.len() + value.len());
+        item.extend_from_slice(&key_bytes.to_be_bytes());
+        item.extend_from_slice(&value_bytes.to_be_bytes());
+        item.extend_from_slice(key);
+        item.extend_from_slice(value);
+        Ok(Self(item.into()))
+    }
+
+    /// The item as it lies in a page.
+    #[must_use]
+    pub fn encoded(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.0.get(ITEM_OVERHEAD_BYTES..self.value_at()).unwrap_or_default()
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        self.0.get(self.value_at()..).unwrap_or_default()
+    }
+
+    /// Its value, sharing the item's memory.
+    #[must_use]
+    pub fn shared_value(&self) -> Bytes {
+        self.0.slice(self.value_at().min(self.0.len())..)
+    }
+
+    fn value_at(&self) -> usize {
+        let key_bytes = self.0.first_chunk::<4>().map_or(0, |field| u32::from_be_bytes(*field));
+        ITEM_OVERHEAD_BYTES + key_bytes as usize
+    }
+}
+
 /// Writes a page, item by item.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageBuilder {
@@ -65,6 +118,12 @@ impl PageBuilder {
         push_item(&mut self.page, key, value)?;
         self.count += 1;
         Ok(())
+    }
+
+    /// Appends an item that already has the form it needs.
+    pub fn push_item(&mut self, item: &PageItem) {
+        self.page.extend_from_slice(&item.0);
+        self.count += 1;
     }
 
     /// Bytes written so far.
@@ -256,6 +315,19 @@ mod tests {
         fn two_pages_in_a_row_are_a_page(first in any_items(), second in any_items()) {
             let joined = [page_of(&first), page_of(&second)].concat();
             prop_assert_eq!(Bytes::from(joined), page_of(&[first, second].concat()));
+        }
+
+        #[test]
+        fn an_item_of_its_own_has_the_form_it_has_in_a_page(items in any_items()) {
+            let mut builder = PageBuilder::default();
+            for (key, value) in &items {
+                let item = PageItem::new(key, value).unwrap();
+                prop_assert_eq!((item.key(), item.value()), (&key[..], &value[..]));
+                prop_assert_eq!(&item.shared_value()[..], &value[..]);
+                builder.push_item(&item);
+            }
+            prop_assert_eq!(builder.count(), items.len());
+            prop_assert_eq!(builder.finish(), page_of(&items));
         }
 
         #[test]
