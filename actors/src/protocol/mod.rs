@@ -11,6 +11,7 @@ pub mod hash;
 pub mod id;
 pub mod liveness;
 pub mod preference;
+pub mod quorum;
 pub mod receiver;
 pub mod ring;
 pub mod sender;

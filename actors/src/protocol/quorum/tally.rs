@@ -1,0 +1,249 @@
+//! The count itself.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AnswerKind, FailureReason, Quorum, QuorumError, ReplicaAnswer, ReplicaFault, ReplicaOutcome,
+    TallyEvent, TallyIgnored, TallyStep, Verdict,
+};
+use crate::protocol::id::{NodeName, Partition};
+
+/// Where one partition of the request stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Standing {
+    /// This node was asked and has not answered.
+    Waiting { asked: NodeName },
+    /// Nobody is left to ask.
+    Failed,
+    /// Executed.
+    Done { from: NodeName, kind: AnswerKind, reply: Bytes },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Replica {
+    partition: Partition,
+    standing: Standing,
+}
+
+/// The tally of one request, from the first question to the verdict and beyond: what comes late is counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Tally {
+    quorum: Quorum,
+    replicas: Vec<Replica>,
+    /// The last failure of each node for each partition.
+    failures: Vec<ReplicaFault>,
+    /// Whether a failed node may have executed the command, also one whose failure was replaced.
+    may_have_run: bool,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Phase {
+    Waiting,
+    Reported { late: u32 },
+}
+
+impl Tally {
+    /// The tally of a request that goes to these partitions, each at first to this node: the n
+    /// partitions of the key, also those for which nobody can be asked.
+    ///
+    /// # Errors
+    ///
+    /// [`QuorumError::BadAsked`] when they are not n different partitions.
+    pub fn new(quorum: Quorum, asked: Vec<(Partition, NodeName)>) -> Result<Self, QuorumError> {
+        let mut partitions: Vec<Partition> =
+            asked.iter().map(|(partition, _)| *partition).collect();
+        partitions.sort_unstable();
+        partitions.dedup();
+        let n = usize::from(quorum.n());
+        if partitions.len() != n || asked.len() != n {
+            return Err(QuorumError::BadAsked { n: quorum.n(), asked: partitions.len() });
+        }
+        let waiting =
+            |(partition, asked)| Replica { partition, standing: Standing::Waiting { asked } };
+        Ok(Self {
+            quorum,
+            replicas: asked.into_iter().map(waiting).collect(),
+            failures: Vec::new(),
+            may_have_run: false,
+            phase: Phase::Waiting,
+        })
+    }
+
+    /// What must be met.
+    #[must_use]
+    pub fn quorum(&self) -> Quorum {
+        self.quorum
+    }
+
+    /// Events that came after the verdict.
+    #[must_use]
+    pub fn late(&self) -> u32 {
+        match self.phase {
+            Phase::Waiting => 0,
+            Phase::Reported { late } => late,
+        }
+    }
+
+    /// Counts one event.
+    pub fn step(mut self, event: TallyEvent) -> TallyStep {
+        match &mut self.phase {
+            Phase::Reported { late } => {
+                *late = late.saturating_add(1);
+                return TallyStep::Ignored(self, TallyIgnored::Late);
+            }
+            Phase::Waiting => {}
+        }
+        let counted = match event {
+            TallyEvent::Answered { partition, from, kind, outcome: ReplicaOutcome::Ok(reply) } => {
+                self.done(partition, Standing::Done { from, kind, reply })
+            }
+            TallyEvent::Answered {
+                partition, from, outcome: ReplicaOutcome::Failed(why), ..
+            } => self.failed(ReplicaFault { partition, node: from, reason: why }, Standing::Failed),
+            TallyEvent::Unreachable { partition, node, may_have_run } => {
+                let reason = FailureReason::Unreachable { may_have_run };
+                self.failed(ReplicaFault { partition, node, reason }, Standing::Failed)
+            }
+            TallyEvent::AskedInstead { partition, failed, reason, instead } => {
+                let fault = ReplicaFault { partition, node: failed, reason };
+                self.failed(fault, Standing::Waiting { asked: instead })
+            }
+            TallyEvent::DeadlinePassed => return self.run_out(),
+        };
+        match counted {
+            Ok(()) => self.judge(),
+            Err(ignored) => TallyStep::Ignored(self, ignored),
+        }
+    }
+
+    fn replica(&mut self, partition: Partition) -> Result<&mut Replica, TallyIgnored> {
+        let found = self.replicas.iter_mut().find(|replica| replica.partition == partition);
+        found.ok_or(TallyIgnored::NotAsked)
+    }
+
+    fn done(&mut self, partition: Partition, answer: Standing) -> Result<(), TallyIgnored> {
+        let replica = self.replica(partition)?;
+        let better = match (&replica.standing, &answer) {
+            (Standing::Done { kind: known, .. }, Standing::Done { kind, .. }) => kind > known,
+            (Standing::Waiting { .. } | Standing::Failed, Standing::Done { .. }) => true,
+            (
+                Standing::Waiting { .. } | Standing::Failed | Standing::Done { .. },
+                Standing::Waiting { .. } | Standing::Failed,
+            ) => false,
+        };
+        if !better {
+            return Err(TallyIgnored::Duplicate);
+        }
+        replica.standing = answer;
+        Ok(())
+    }
+
+    fn failed(&mut self, fault: ReplicaFault, next: Standing) -> Result<(), TallyIgnored> {
+        let replica = self.replica(fault.partition)?;
+        match (&replica.standing, &next) {
+            (Standing::Done { .. }, _) => return Err(TallyIgnored::Duplicate),
+            // Another node was asked meanwhile, and may still answer.
+            (Standing::Waiting { asked }, Standing::Failed) if *asked != fault.node => {}
+            (Standing::Waiting { .. } | Standing::Failed, _) => replica.standing = next,
+        }
+        self.blame(fault);
+        Ok(())
+    }
+
+    /// Keeps one failure for each node and partition, so that the list is bounded by who was asked.
+    fn blame(&mut self, fault: ReplicaFault) {
+        self.may_have_run |= fault.reason.may_have_run();
+        let same = |known: &&mut ReplicaFault| {
+            (known.partition, &known.node) == (fault.partition, &fault.node)
+        };
+        match self.failures.iter_mut().find(same) {
+            Some(known) => *known = fault,
+            None => self.failures.push(fault),
+        }
+    }
+
+    fn run_out(mut self) -> TallyStep {
+        let silent = |replica: &Replica| match &replica.standing {
+            Standing::Waiting { asked } => Some(ReplicaFault {
+                partition: replica.partition,
+                node: asked.clone(),
+                reason: FailureReason::Silent,
+            }),
+            Standing::Failed | Standing::Done { .. } => None,
+        };
+        let silent: Vec<ReplicaFault> = self.replicas.iter().filter_map(silent).collect();
+        for fault in silent {
+            self.blame(fault);
+        }
+        self.report_failed(true)
+    }
+
+    /// Reports as soon as nothing that may still come could change the verdict.
+    fn judge(mut self) -> TallyStep {
+        let Counts { ok, primaries_ok, waiting } = self.counts();
+        let Quorum { needed, primaries_needed, .. } = self.quorum;
+        if ok >= needed && primaries_ok >= primaries_needed {
+            self.phase = Phase::Reported { late: 0 };
+            let verdict = Verdict::Met { strict: primaries_ok >= needed, answers: self.answers() };
+            return TallyStep::Reached(self, verdict);
+        }
+        if ok + waiting < needed || primaries_ok + waiting < primaries_needed {
+            return self.report_failed(false);
+        }
+        TallyStep::Counted(self)
+    }
+
+    fn report_failed(mut self, deadline_passed: bool) -> TallyStep {
+        let Counts { ok, primaries_ok, waiting } = self.counts();
+        self.phase = Phase::Reported { late: 0 };
+        let verdict = Verdict::Failed {
+            ok,
+            needed: self.quorum.needed,
+            primaries_ok,
+            primaries_needed: self.quorum.primaries_needed,
+            deadline_passed,
+            // Whoever was asked and is silent may execute it yet.
+            may_have_been_stored: self.may_have_run || ok > 0 || waiting > 0,
+            failures: std::mem::take(&mut self.failures),
+        };
+        TallyStep::Reached(self, verdict)
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for replica in &self.replicas {
+            match &replica.standing {
+                Standing::Waiting { .. } => counts.waiting += 1,
+                Standing::Failed => {}
+                Standing::Done { kind, .. } => {
+                    counts.ok += 1;
+                    counts.primaries_ok += u8::from(*kind == AnswerKind::Strict);
+                }
+            }
+        }
+        counts
+    }
+
+    fn answers(&self) -> Vec<ReplicaAnswer> {
+        let answer = |replica: &Replica| match &replica.standing {
+            Standing::Done { from, kind, reply } => Some(ReplicaAnswer {
+                partition: replica.partition,
+                from: from.clone(),
+                kind: *kind,
+                reply: reply.clone(),
+            }),
+            Standing::Waiting { .. } | Standing::Failed => None,
+        };
+        self.replicas.iter().filter_map(answer).collect()
+    }
+}
+
+/// At most 16 of each.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    ok: u8,
+    primaries_ok: u8,
+    waiting: u8,
+}
