@@ -1,7 +1,7 @@
 //! Where partitions ought to be: balanced, replicas apart, and as few moves as possible.
 //!
 //! [`claim`] takes who holds each partition and who may own some, and answers with new owners and a
-//! verdict on them. It does not know rings, members or plans; [`super::plan`] does.
+//! verdict on them. It does not know rings, members or plans; `plan` does.
 //!
 //! In order of importance: every claimant's count is its weighted share rounded down or up; no two of n
 //! consecutive partitions on one node, and none in one zone, as far as arithmetic allows it; few moves;
