@@ -3,17 +3,18 @@
 //! [`claim`] takes who holds each partition and who may own some, and answers with new owners and a
 //! verdict on them. It does not know rings, members or plans; `plan` does.
 //!
-//! In order of importance: every claimant's count is its weighted share rounded down or up; no two of n
-//! consecutive partitions on one node, and none in one zone, as far as arithmetic allows it; few moves;
-//! few replicas together where they cannot be apart.
+//! In order of importance: every claimant's count is its weighted share rounded down or up; no two
+//! of n consecutive partitions on one node, and none in one zone, as far as arithmetic allows it;
+//! few moves; few replicas together where they cannot be apart.
 //!
-//! How: a few layouts are made from patterns, which are what an empty cluster needs, and others grow out of
-//! the present owners by handing over surplus partitions one by one; a tabu search then swaps owners
-//! until replicas are apart. The best is taken. Randomness comes from the seed alone, and work is counted
-//! in steps, never in time: the same input gives the same answer on every machine.
+//! How: a layout grows out of the present owners by handing over surplus partitions one by one, and
+//! a tabu search swaps owners until replicas are apart; a few are tried, and the best is taken.
+//! Where only a strict pattern keeps replicas apart, or growing fails, layouts are made from
+//! patterns. Randomness comes from the seed alone, and work is counted in steps, never in time: the
+//! same input gives the same answer on every machine.
 //!
-//! Sources: the moves of `riak_core_claim` counted as its plan does; tabu search after Glover, "Tabu Search, Part
-//! I", 1989.
+//! Source: Glover, "Tabu Search, Part I", 1989. `riak_core_claim` has the same aims and reaches
+//! them less often.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -105,7 +106,7 @@ pub enum Obstacle {
     },
     /// All together have too little room: with n nodes it is full only if n divides the ring size.
     #[error(
-        "{count} {apart}s can keep at most {most} partitions apart each, which is fewer than {size} \
+        "{count} {apart}s can keep at most {most} partitions apart each, fewer than {size} \
          together"
     )]
     Crowded {
@@ -125,7 +126,8 @@ pub enum Obstacle {
 pub enum Verdict {
     /// All replicas are apart, and no balanced ring takes fewer moves.
     Optimal,
-    /// All replicas are apart, with so many moves more than the lower bound. Fewer may be impossible.
+    /// All replicas are apart, with so many moves more than the lower bound. Fewer may be
+    /// impossible.
     Gap(u32),
     /// No ring with these members keeps all replicas apart.
     Infeasible {
@@ -153,8 +155,8 @@ pub struct Claim {
 
 /// Places the partitions that `owners` hold now among the claimants, for keys with n replicas.
 ///
-/// An owner that is no claimant loses all it has. Where not even nodes can be apart the number of moves is the lower
-/// bound, and as few replicas stay together as were found.
+/// An owner that is no claimant loses all it has. Where not even nodes can be apart the number of
+/// moves is the lower bound, and as few replicas stay together as were found.
 #[must_use]
 pub fn claim(
     owners: &[NodeName],
@@ -194,9 +196,9 @@ fn better<'a>(best: Option<Layout<'a>>, other: Layout<'a>) -> Option<Layout<'a>>
     }
 }
 
-/// A strict pattern where there is no other way, else one grown from the present owners, else a pattern after
-/// all. Grown ones come before patterns because they mix: each node has many different neighbours, so what
-/// it leaves behind can be spread over all others.
+/// A strict pattern where there is no other way, else one grown from the present owners, else a
+/// pattern after all. Grown ones come before patterns because they mix: each node has many
+/// different neighbours, so what it leaves behind can be spread over all others.
 fn best_layout<'a>(problem: &'a Problem, seed: u64) -> Layout<'a> {
     let mut draws = Draws::new(seed);
     let looks = (problem.current.len() * ROUNDS_MAX).min(LOOKS_MAX);

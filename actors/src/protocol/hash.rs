@@ -1,12 +1,13 @@
 //! The circle of 160-bit hashes and how it is cut into partitions.
 //!
-//! Owns the arithmetic between a key, its hash, a partition's number and a partition's index. Who owns
-//! a partition stands in [`super::ring`], which partitions serve a key in [`super::preference`].
+//! Owns the arithmetic between a key, its hash, a partition's number and a partition's index. Who
+//! owns a partition stands in [`super::ring`], which partitions serve a key in
+//! [`super::preference`].
 //!
-//! Source: `chash` and `riak_core_util:chash_key` of `riak_core`. For a power of two every number here
-//! agrees with `riak_core`'s to the bit. Ring sizes of three times a power of two are ours: there
-//! 2^160 does not divide evenly, and the hashes left over belong to partition 0, whose range is longer
-//! by less than one part in 2^140.
+//! Source: `chash` and `riak_core_util:chash_key` of `riak_core`. For a power of two every number
+//! here agrees with `riak_core`'s to the bit. Ring sizes of three times a power of two are ours:
+//! there 2^160 does not divide evenly, and the hashes left over belong to partition 0, whose range
+//! is longer by less than one part in 2^140.
 
 use std::fmt;
 use std::str::FromStr;
@@ -63,8 +64,8 @@ pub enum RingSizeError {
 /// How many partitions a ring has: a power of two, or three times one, from [`RING_SIZE_MIN`] to
 /// [`RING_SIZE_MAX`].
 ///
-/// Multiples of three exist because a ring of a power of two cannot give every key three distinct nodes
-/// when the cluster has exactly three.
+/// Multiples of three exist because a ring of a power of two cannot give every key three distinct
+/// nodes when the cluster has exactly three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct RingSize(u32);
@@ -105,9 +106,11 @@ impl RingSize {
         partition.0 < self.0
     }
 
-    /// The partition's index, the number people see: its place on the circle, and the end of its range.
+    /// The partition's index, the number people see: its place on the circle, and the end of its
+    /// range.
     ///
-    /// A number beyond the ring is taken modulo its size, here and in [`Self::next`] and [`Self::walk`].
+    /// A number beyond the ring is taken modulo its size, here and in [`Self::next`] and
+    /// [`Self::walk`].
     #[must_use]
     pub fn index_of(self, partition: Partition) -> RingHash {
         RingHash::from_number(U256::from(partition.0 % self.0) * self.increment())
@@ -121,8 +124,8 @@ impl RingSize {
         (remainder == 0 && quotient < U256::from(self.0)).then(|| Partition(quotient.as_u32()))
     }
 
-    /// The first partition that serves a hash. Partition P serves the hashes from P's predecessor's index
-    /// up to, not including, its own; so an index itself belongs to the next partition.
+    /// The first partition that serves a hash. Partition P serves the hashes from P's predecessor's
+    /// index up to, not including, its own; so an index itself belongs to the next partition.
     #[must_use]
     pub fn partition_of(self, hash: RingHash) -> Partition {
         let slice = (hash.to_number() / self.increment()).min(U256::from(self.0 - 1)).as_u32();
@@ -184,8 +187,8 @@ pub enum RingHashError {
     BeyondTheCircle(String),
 }
 
-/// A place on the circle: the hash of a key, or the index of a partition. Big-endian, so that byte order
-/// is numeric order. Written in decimal, as `riak_core` does.
+/// A place on the circle: the hash of a key, or the index of a partition. Big-endian, so that byte
+/// order is numeric order. Written in decimal, as `riak_core` does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RingHash(#[serde(with = "serde_bytes")] pub [u8; RING_HASH_BYTES]);
 
@@ -238,10 +241,12 @@ impl FromStr for RingHash {
 
 /// The place of a key on the circle: SHA-1 over the Erlang external form of `{Bucket, Key}`.
 ///
-/// That form is 131, 104, 2, and for each part 109, its length as 32 bits big-endian, and its bytes. A part
-/// of 4 GiB or more has no such form; its length is written as 2^32 - 1 then, which still is a hash.
+/// That form is 131, 104, 2, and for each part 109, its length as 32 bits big-endian, and its
+/// bytes. A part of 4 GiB or more has no such form; its length is written as 2^32 - 1 then, which
+/// still is a hash.
 ///
-/// Source: `riak_core_util:chash_std_keyfun` of `riak_core`, and "External Term Format" of Erlang/OTP.
+/// Source: `riak_core_util:chash_std_keyfun` of `riak_core`, and "External Term Format" of
+/// Erlang/OTP.
 #[must_use]
 pub fn key_hash(bucket: &[u8], key: &[u8]) -> RingHash {
     let mut hasher = Sha1::new_with_prefix([131, 104, 2]);

@@ -10,6 +10,7 @@ pub mod handoff;
 pub mod hash;
 pub mod id;
 pub mod liveness;
+pub mod plan;
 pub mod preference;
 pub mod quorum;
 pub mod receiver;

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::hash::{RingHash, RingSize};
 use super::id::{NodeName, Partition};
 
-/// How many entries of nodes already in the list the search for another node passes over. On a balanced
-/// ring a node that is not in the list comes much earlier, if there is one. The limit keeps a request
-/// from walking 65,536 entries when three nodes hold them all.
+/// How many entries of nodes already in the list the search for another node passes over. On a
+/// balanced ring a node that is not in the list comes much earlier, if there is one. The limit
+/// keeps a request from walking 65,536 entries when three nodes hold them all.
 const PASSED_OVER_MAX: usize = 256;
 
 /// What a node is to a partition in one preference list.
@@ -43,12 +43,13 @@ pub fn primaries(size: RingSize, hash: RingHash, n: usize) -> Vec<Partition> {
     size.walk(size.partition_of(hash)).take(n).collect()
 }
 
-/// Who to ask for a hash with n replicas: first the holders that are up, then a stand-in for each that is
-/// not, taken from the rest of the ring clockwise. Each entry of the ring is used once, so the list
-/// is shorter than n when too few entries belong to nodes that are up.
+/// Who to ask for a hash with n replicas: first the holders that are up, then a stand-in for each
+/// that is not, taken from the rest of the ring clockwise. Each entry of the ring is used once, so
+/// the list is shorter than n when too few entries belong to nodes that are up.
 ///
-/// Unlike in `riak_core`, a stand-in is a node that is not in the list yet, if one comes further on; there
-/// the next entry is taken even when its node already keeps a replica, and one more crash then loses two.
+/// Unlike in `riak_core`, a stand-in is a node that is not in the list yet, if one comes further
+/// on; there the next entry is taken even when its node already keeps a replica, and one more crash
+/// then loses two.
 #[must_use]
 pub fn places(
     size: RingSize,
@@ -69,7 +70,8 @@ pub fn places(
     }
     let mut rest =
         size.walk(size.partition_of(hash)).skip(n).map(holder).filter(|node| is_up(node));
-    // Entries of nodes that were already in the list: the list only grows, so they stay second best.
+    // Entries of nodes that were already in the list: the list only grows, so they stay second
+    // best.
     let mut passed_over = VecDeque::new();
     for (partition, instead_of) in down {
         let mut unlisted = None;
@@ -101,8 +103,8 @@ mod tests {
         NodeName::new(&format!("{letter}@host")).unwrap()
     }
 
-    /// The preference list for the first hash of a ring whose partitions 1, 2, ... have these holders.
-    /// An entry is the letter of the node, with `*` for a stand-in, and the partition.
+    /// The preference list for the first hash of a ring whose partitions 1, 2, ... have these
+    /// holders. An entry is the letter of the node, with `*` for a stand-in, and the partition.
     fn list(holders: &str, n: usize, down: &str) -> String {
         let size = RingSize::new(holders.len() as u32).unwrap();
         let from_one = |partition: Partition| {

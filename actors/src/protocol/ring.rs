@@ -1,11 +1,12 @@
 //! The desired ring: which nodes are members, and which of them ought to own each partition.
 //!
-//! A [`Ring`] is a value that never changes; the next one is its [`Ring::successor`]. How members agree
-//! on a successor is [`super::agreement`]'s, where partitions ought to go is [`super::claim`]'s. Who
-//! *holds* a partition while it moves is told by owner tokens, not here.
+//! A [`Ring`] is a value that never changes; the next one is its [`Ring::successor`]. How members
+//! agree on a successor is [`super::agreement`]'s, where partitions ought to go is
+//! [`super::claim`]'s. Who *holds* a partition while it moves is told by owner tokens, not here.
 //!
-//! In memory and on the wire an owner is a number: its place among the sorted members. So the largest ring
-//! takes 128 KiB, and every number that comes in is checked before anybody asks for an owner.
+//! In memory and on the wire an owner is a number: its place among the sorted members. So the
+//! largest ring takes 128 KiB, and every number that comes in is checked before anybody asks for an
+//! owner.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,8 +20,8 @@ use super::id::{ClusterId, Epoch, Incarnation, NodeId, NodeName, Partition, Vote
 mod form;
 use form::RingForm;
 
-/// Most members of a ring. Four times the size the gossip is built for; a ring with more comes from a
-/// broken or hostile peer.
+/// Most members of a ring. Four times the size the gossip is built for; a ring with more comes from
+/// a broken or hostile peer.
 pub const RING_MEMBERS_MAX: usize = 4_096;
 
 /// Longest name of a zone, in bytes.
@@ -31,7 +32,8 @@ pub const WEIGHT_DEFAULT: u32 = 100;
 
 /// How far a member is in or out of the cluster.
 ///
-/// Source: member statuses of `riak_core`. Its `invalid` is missing: whoever was removed is not in the ring.
+/// Source: member statuses of `riak_core`. Its `invalid` is missing: whoever was removed is not in
+/// the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberStatus {
@@ -43,7 +45,8 @@ pub enum MemberStatus {
     Leaving,
     /// Holds nothing any more and is about to be removed.
     Exiting,
-    /// Declared unreachable by an operator: keeps its partitions and its vote, but nobody waits for it.
+    /// Declared unreachable by an operator: keeps its partitions and its vote, but nobody waits for
+    /// it.
     Down,
 }
 
@@ -64,7 +67,8 @@ impl fmt::Display for MemberStatus {
 pub struct Member {
     /// How far it is in or out.
     pub status: MemberStatus,
-    /// The life of its data. A message from another incarnation of the name is not from this member.
+    /// The life of its data. A message from another incarnation of the name is not from this
+    /// member.
     pub incarnation: Incarnation,
     /// Who votes for it.
     pub voter: VoterId,
@@ -83,7 +87,8 @@ impl Member {
     }
 }
 
-/// Tells two rings apart: xxh3 over the MessagePack of the whole ring, its parent's digest included.
+/// Tells two rings apart: xxh3 over the MessagePack of the whole ring, its parent's digest
+/// included.
 #[derive(
     Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -172,8 +177,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`RingError`] when there is not one owner for each partition, an owner is not a member, or the
-    /// members exceed a limit.
+    /// [`RingError`] when there is not one owner for each partition, an owner is not a member, or
+    /// the members exceed a limit.
     pub fn successor(
         &self,
         members: BTreeMap<NodeName, Member>,
@@ -305,7 +310,8 @@ impl Ring {
         Some(NodeId { name: name.clone(), incarnation: member.incarnation })
     }
 
-    /// Who decides the next epoch. A member that is down counts: no majority shrinks by losing nodes.
+    /// Who decides the next epoch. A member that is down counts: no majority shrinks by losing
+    /// nodes.
     #[must_use]
     pub fn acceptors(&self) -> BTreeMap<NodeName, VoterId> {
         let votes = |member: &Member| match member.status {

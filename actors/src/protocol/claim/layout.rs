@@ -2,8 +2,8 @@
 
 #![expect(
     clippy::indexing_slicing,
-    reason = "positions are below the number of partitions and nodes below that of the shares: every \
-              other module gets both from here or from the problem"
+    reason = "positions are below the number of partitions and nodes below that of the shares: \
+              every other module gets both from here or from the problem"
 )]
 
 use std::ops::{Add, AddAssign, Sub};
@@ -11,8 +11,8 @@ use std::ops::{Add, AddAssign, Sub};
 use super::share::{Goal, Node, Problem};
 use crate::protocol::id::NodeName;
 
-/// How many replicas are together: for every n consecutive partitions, the pairs that share a node or a
-/// zone. Compared by nodes first.
+/// How many replicas are together: for every n consecutive partitions, the pairs that share a node
+/// or a zone. Compared by nodes first.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Crowding {
     nodes: i64,
@@ -180,7 +180,8 @@ impl<'a> Layout<'a> {
         self.moves() <= self.problem.lower_bound && self.crowding().is_zero()
     }
 
-    /// Positions from which n consecutive ones repeat a node, and those from which they repeat a zone.
+    /// Positions from which n consecutive ones repeat a node, and those from which they repeat a
+    /// zone.
     pub(super) fn violations(&self) -> (u32, u32) {
         let (mut nodes, mut zones) = (0, 0);
         for start in self.positions() {

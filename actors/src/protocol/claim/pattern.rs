@@ -1,5 +1,5 @@
-//! Layouts made without regard to who holds what: for a cluster that holds everything in one place, or where
-//! only a strict pattern keeps replicas apart.
+//! Layouts made without regard to who holds what: for a cluster that holds everything in one place,
+//! or where only a strict pattern keeps replicas apart.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -26,11 +26,13 @@ pub(super) fn layouts(problem: &Problem) -> Vec<Layout<'_>> {
     layouts
 }
 
-/// At most n nodes in the same order again and again, the only way to keep n nodes apart. With fewer nodes the
-/// places of the missing ones go to the others in turn, so that the next node to join only has to take them.
+/// At most n nodes in the same order again and again, the only way to keep n nodes apart. With
+/// fewer nodes the places of the missing ones go to the others in turn, so that the next node to
+/// join only has to take them.
 ///
-/// Where n does not divide the ring size the pattern is cut at the place, and the nodes are put into the
-/// order, that leave most partitions where they are. `None` when there are more than n nodes.
+/// Where n does not divide the ring size the pattern is cut at the place, and the nodes are put
+/// into the order, that leave most partitions where they are. `None` when there are more than n
+/// nodes.
 pub(super) fn periodic(problem: &Problem) -> Option<Layout<'_>> {
     let (size, n) = (problem.current.len(), problem.n);
     if problem.shares.len() > n {
@@ -100,8 +102,8 @@ fn fill(layout: &mut Layout<'_>) {
     }
 }
 
-/// Deals the partitions round: each goes to the group that is furthest behind its share, and in it to the
-/// node that is furthest behind. With equal shares that is plain turns.
+/// Deals the partitions round: each goes to the group that is furthest behind its share, and in it
+/// to the node that is furthest behind. With equal shares that is plain turns.
 fn dealt(problem: &Problem, group_of: impl Fn(Node) -> Node) -> Layout<'_> {
     let mut groups: BTreeMap<Node, (i64, BTreeMap<Node, i64>)> = BTreeMap::new();
     for (node, share) in (0..).zip(&problem.shares) {
@@ -138,11 +140,12 @@ fn furthest(behind: &BTreeMap<Node, i64>) -> Option<Node> {
 
 /// A layout in which no group is crowded, provided none has more than Q div n partitions.
 ///
-/// Cut the ring into Q div n blocks, each of n partitions or more, and write them below one another as rows. Then
-/// fill the table column by column, group after group, those with most first. A group with as many partitions
-/// as there are rows fills one column. Any other ends before it comes down to the row above the
-/// one it began in, so two of its partitions are in one column, or in two neighbouring ones at least two rows
-/// apart. Either way they are at least one row, that is n partitions, apart.
+/// Cut the ring into Q div n blocks, each of n partitions or more, and write them below one another
+/// as rows. Then fill the table column by column, group after group, those with most first. A group
+/// with as many partitions as there are rows fills one column. Any other ends before it comes down
+/// to the row above the one it began in, so two of its partitions are in one column, or in two
+/// neighbouring ones at least two rows apart. Either way they are at least one row, that is n
+/// partitions, apart.
 fn columns(problem: &Problem, group_of: impl Fn(Node) -> Node) -> Layout<'_> {
     let mut layout = Layout::empty(problem);
     let size = problem.current.len();

@@ -3,8 +3,8 @@
 use super::layout::{Crowding, Layout};
 use super::share::{Node, Problem};
 
-/// Candidates looked at for one choice on a large ring. Enough to find one without a conflict when there
-/// are more than a few; a small ring is looked at whole.
+/// Candidates looked at for one choice on a large ring. Enough to find one without a conflict when
+/// there are more than a few; a small ring is looked at whole.
 const CANDIDATES_MAX: usize = 512;
 
 /// Changes in a row that bring nothing better, after which a search gives up.
@@ -12,7 +12,8 @@ const STALE_MAX: usize = 100;
 
 /// Numbers that look random and follow from a seed.
 ///
-/// Source: splitmix64 of Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
+/// Source: splitmix64 of Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators",
+/// 2014.
 #[derive(Debug)]
 pub(super) struct Draws(u64);
 
@@ -34,8 +35,8 @@ impl Draws {
     }
 }
 
-/// The present layout with all surplus handed over, each partition to the neediest claimant that crowds it
-/// least. Takes as few moves as there can be; replicas may be together.
+/// The present layout with all surplus handed over, each partition to the neediest claimant that
+/// crowds it least. Takes as few moves as there can be; replicas may be together.
 pub(super) fn grown<'a>(problem: &'a Problem, draws: &mut Draws) -> Layout<'a> {
     let mut layout = Layout::present(problem);
     let mut spare: Vec<usize> =
@@ -93,8 +94,8 @@ enum Change {
 /// What a change brings: less is better.
 type Gain = (Crowding, i64);
 
-/// A tabu search: where the position it looks at is crowded, it makes the best change there is, even for the
-/// worse, and then leaves both positions alone for a while.
+/// A tabu search: where the position it looks at is crowded, it makes the best change there is,
+/// even for the worse, and then leaves both positions alone for a while.
 struct Repair<'a, 'p, 'd> {
     layout: &'a mut Layout<'p>,
     draws: &'d mut Draws,
@@ -110,8 +111,8 @@ struct Repair<'a, 'p, 'd> {
     looks: usize,
 }
 
-/// Moves replicas apart, with at most `moves_max` moves and about so many looks at positions, and leaves the best
-/// layout it came by.
+/// Moves replicas apart, with at most `moves_max` moves and about so many looks at positions, and
+/// leaves the best layout it came by.
 pub(super) fn repair(
     layout: &mut Layout<'_>,
     draws: &mut Draws,

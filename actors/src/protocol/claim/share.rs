@@ -142,8 +142,8 @@ fn zones(claimants: &BTreeMap<&NodeName, &Claimant>, shares: &[Share]) -> Vec<Gr
     zones.into_values().collect()
 }
 
-/// What keeps these groups from being apart. They can be, exactly if none must own more than Q div n, and all
-/// together have room: [`super::pattern::columns`] then lays them out.
+/// What keeps these groups from being apart. They can be, exactly if none must own more than Q div
+/// n, and all together have room: [`super::pattern::columns`] then lays them out.
 fn obstacle(apart: Apart, groups: &[Group], size: u32, n: u32) -> Option<Obstacle> {
     let (count, most) = (groups.len(), size / n);
     if count < n as usize {
@@ -167,7 +167,8 @@ fn held(current: &[Option<Node>], claimants: usize) -> Vec<u32> {
     held
 }
 
-/// Rounds up for those who then keep one more, as far as their zone has room, until all partitions have a place.
+/// Rounds up for those who then keep one more, as far as their zone has room, until all partitions
+/// have a place.
 fn set_targets(shares: &mut [Share], held: &[u32], size: u32, zone_most: u32) {
     let mut zone_counts: BTreeMap<Node, u32> = BTreeMap::new();
     for share in shares.iter() {

@@ -139,7 +139,10 @@ proptest! {
     }
 
     #[test]
-    fn a_hash_lies_between_its_partition_and_the_one_before(size in any_size(), hash in any_hash()) {
+    fn a_hash_lies_between_its_partition_and_the_one_before(
+        size in any_size(),
+        hash in any_hash(),
+    ) {
         let partition = size.partition_of(hash);
         let before = size.walk(partition).last().expect("a ring is not empty");
         prop_assert_eq!(size.next(before), partition);
@@ -152,7 +155,7 @@ proptest! {
         let partition = Partition(number % size.count());
         let index = size.index_of(partition);
         prop_assert_eq!(size.partition_at(index), Some(partition));
-        prop_assert_eq!(size.partition_of(index), size.next(partition), "an index is the next one's");
+        prop_assert_eq!(size.partition_of(index), size.next(partition), "it is the next one's");
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub(super) struct RingForm {
     parent: RingDigest,
     size: RingSize,
     members: BTreeMap<NodeName, Member>,
-    /// Each owner's place among the members: one byte each while that suffices, else two, big-endian.
+    /// Each owner's place among the members: one byte each while that suffices, else two,
+    /// big-endian.
     #[serde(with = "serde_bytes")]
     owners: Vec<u8>,
 }
