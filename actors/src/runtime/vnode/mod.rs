@@ -9,10 +9,17 @@
 //! by item through `encode_handoff_item` -> `handle_handoff_data` on the other side ->
 //! `handoff_finished` -> `delete`; `handoff_cancelled` on any way back.
 
+pub mod actor;
+mod commands;
+mod hints;
 pub mod kind;
+pub mod message;
 pub mod op_table;
 pub mod over_items;
 pub mod raw;
+pub mod record;
+mod source;
+mod target;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -97,7 +104,7 @@ pub struct CorruptItem {
 /// A vnode over items that the runtime keeps.
 ///
 /// All methods are called on the arbiter of the vnode's partition, one at a time, and must not block.
-pub trait Vnode: Sized + 'static {
+pub trait Vnode: Sized + Send + 'static {
     /// What clients ask.
     type Command: Serialize + DeserializeOwned;
     /// What they are told.

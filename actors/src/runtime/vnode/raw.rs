@@ -76,7 +76,7 @@ pub enum ContainerError {
 /// The contract: every change that a command makes is in its [`Changes`]; [`RawVnode::page`] gives items in
 /// the order of [`ItemPosition`]; [`RawVnode::digest`] covers every item. The fence compares the digests of
 /// both sides and refuses the cutover on a difference, so a broken contract costs a transfer, not data.
-pub trait RawVnode: 'static {
+pub trait RawVnode: Send + 'static {
     /// Executes an encoded command.
     fn handle_command(&mut self, command: &Bytes, context: &CommandContext) -> RawAnswer;
 

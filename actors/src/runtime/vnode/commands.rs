@@ -1,0 +1,292 @@
+//! Commands at a vnode: admission by token, execution, the author's choice during a handoff, forwarding to
+//! the target of a fence, and the queue of a target that waits for its grant.
+
+use actix::prelude::*;
+use bytes::Bytes;
+
+use super::actor::{CHANGES_WAITING_BYTES_MAX, VnodeActor};
+use super::message::Admitted;
+use super::over_items::position_of;
+use super::raw::{Change, Changes, RawAnswer};
+use super::{CommandContext, HandoffChoice};
+use crate::protocol::handoff::{Event, Handoff, Outgoing, Route};
+use crate::protocol::id::Token;
+use crate::runtime::message::{AskPeer, PeerError};
+use crate::runtime::reply::reply;
+use crate::wire::message::{CancelReason, Outcome, PeerMessage};
+
+impl Handler<Admitted> for VnodeActor {
+    type Result = ();
+
+    fn handle(&mut self, admitted: Admitted, ctx: &mut Self::Context) {
+        self.admit(admitted, ctx);
+    }
+}
+
+impl VnodeActor {
+    /// Sends a command where the vnode's state says it runs.
+    pub(super) fn admit(&mut self, admitted: Admitted, ctx: &mut Context<Self>) {
+        if self.links.env.clock.now() >= admitted.deadline {
+            admitted.reply.answer(Outcome::Expired);
+            return;
+        }
+        let believed = admitted.execute.token;
+        match self.handoff.route() {
+            Route::Here(token) => self.admit_here(token, admitted, ctx),
+            Route::Forward(outgoing) if admitted.execute.forwarded.is_none() => {
+                self.forward(&outgoing, admitted, ctx);
+            }
+            Route::Queue(transfer) if admitted.execute.forwarded == Some(transfer) => {
+                self.park(admitted, Shelf::Queue, ctx);
+            }
+            Route::Moved(token, holder) if believed < token => {
+                admitted.reply.answer(Outcome::Moved { token, holder });
+            }
+            Route::Lost(_) => admitted.reply.answer(Outcome::Lost),
+            Route::Queue(_) | Route::Elsewhere => {
+                let outcome = self.elsewhere(&admitted, believed);
+                admitted.reply.answer(outcome);
+            }
+            Route::Forward(_) | Route::Moved(..) | Route::Soon => {
+                admitted.reply.answer(Outcome::Retry);
+            }
+        }
+    }
+
+    /// What to say of a vnode that this node does not speak for.
+    fn elsewhere(&self, admitted: &Admitted, believed: Token) -> Outcome {
+        match &admitted.known {
+            Some(held) if held.token > believed && held.holder != self.links.me => {
+                Outcome::Moved { token: held.token, holder: held.holder.clone() }
+            }
+            Some(held) if held.token < believed => Outcome::Behind { token: held.token },
+            Some(_) | None => Outcome::Retry,
+        }
+    }
+
+    fn admit_here(&mut self, token: Token, admitted: Admitted, ctx: &mut Context<Self>) {
+        let believed = admitted.execute.token;
+        // What the source forwards was admitted there, under the token that became this one.
+        if admitted.execute.forwarded.is_none() && believed != token {
+            let outcome = if believed < token {
+                Outcome::Moved { token, holder: self.links.me.clone() }
+            } else {
+                Outcome::Behind { token }
+            };
+            admitted.reply.answer(outcome);
+            return;
+        }
+        if admitted.execute.forwarded.is_some() && believed >= token {
+            admitted.reply.answer(Outcome::Retry);
+            return;
+        }
+        let choice = match (&self.handoff, &mut self.owned) {
+            (Handoff::Sending(..), Some(owned)) => {
+                owned.handle_handoff_command(&admitted.execute.envelope.command)
+            }
+            _ => HandoffChoice::Handle,
+        };
+        match choice {
+            HandoffChoice::Handle => self.execute(admitted, ctx),
+            HandoffChoice::Forward => self.park(admitted, Shelf::Parked, ctx),
+            HandoffChoice::Drop => admitted.reply.answer(Outcome::Dropped),
+        }
+    }
+
+    /// Executes a command on the owned items; its changes join the stream of a running attempt.
+    pub(super) fn execute(&mut self, admitted: Admitted, ctx: &mut Context<Self>) {
+        let envelope = &admitted.execute.envelope;
+        let context = CommandContext {
+            op: envelope.op,
+            stamp: envelope.stamp,
+            dot: envelope.dot,
+            partition: self.vnode.partition,
+        };
+        let Some(owned) = &mut self.owned else {
+            admitted.reply.answer(Outcome::Retry);
+            return;
+        };
+        match owned.handle_command(&envelope.command, &context) {
+            RawAnswer::Reply(reply, changes) => {
+                self.changed(changes, ctx);
+                admitted.reply.answer(Outcome::Done { reply });
+            }
+            RawAnswer::NoReply(changes) => {
+                self.changed(changes, ctx);
+                admitted.reply.answer(Outcome::Done { reply: Bytes::new() });
+            }
+            RawAnswer::Async(work) => self.work(work, admitted, ctx),
+            RawAnswer::Stop(reason) => {
+                admitted.reply.answer(Outcome::Stopped { reason: reason.clone() });
+                self.stop(reason, ctx);
+            }
+            RawAnswer::Refused(reason) => admitted.reply.answer(Outcome::Refused { reason }),
+        }
+    }
+
+    /// Hands the changes of a command to the stream, in the order in which they were made.
+    pub(super) fn changed(&mut self, changes: Changes, ctx: &mut Context<Self>) {
+        let Some(sending) = &mut self.sending else { return };
+        for range in &changes.ranges {
+            sending.stream.note_range(range);
+        }
+        sending.stream.note(changes.items.into_iter().map(|change| {
+            let bytes = match &change {
+                Change::Put { key, value } => key.len() + value.len(),
+                Change::Remove { key } => key.len(),
+            };
+            (position_of(&change), bytes as u64 + 16, change)
+        }));
+        if sending.stream.waiting_bytes() > CHANGES_WAITING_BYTES_MAX {
+            self.give_up("the target takes changes more slowly than they are made", ctx);
+            return;
+        }
+        self.wake_sender(false);
+    }
+
+    fn give_up(&mut self, why: &str, ctx: &mut Context<Self>) {
+        let Some(transfer) = self.handoff.outgoing().map(|outgoing| outgoing.transfer) else { return };
+        self.ended_because = Some(CancelReason::Disconnected(why.to_owned()));
+        let _ = self.happened(Event::Cancelled { transfer }, ctx);
+    }
+
+    /// Runs the author's work off the arbiter; the command it yields is admitted like any other.
+    fn work(&mut self, work: super::Work<Bytes>, admitted: Admitted, ctx: &mut Context<Self>) {
+        let workers = self.links.workers.clone();
+        let running = async move { (workers.run(work).await, admitted) };
+        ctx.spawn(running.into_actor(self).map(|(result, mut admitted), actor, ctx| {
+            match result {
+                Ok(command) => {
+                    admitted.execute.envelope.command = command;
+                    actor.admit(admitted, ctx);
+                }
+                Err(crate::runtime::workers::WorkFailed::Full) => {
+                    admitted.reply.answer(Outcome::Busy);
+                }
+                Err(error @ crate::runtime::workers::WorkFailed::Panicked) => {
+                    admitted.reply.answer(Outcome::Stopped { reason: error.to_string() });
+                }
+            }
+        }));
+    }
+
+    /// Passes a command to the target of the fence, once, and its answer back.
+    pub(super) fn forward(
+        &mut self,
+        outgoing: &Outgoing,
+        admitted: Admitted,
+        ctx: &mut Context<Self>,
+    ) {
+        let Admitted { mut execute, deadline, reply: asked, permit, known: _ } = admitted;
+        let left = deadline.since(self.links.env.clock.now()).as_millis();
+        execute.envelope.deadline_ms = u32::try_from(left).unwrap_or(u32::MAX);
+        execute.forwarded = Some(outgoing.transfer);
+        let (answer, answered) = reply(Err(PeerError::Lost));
+        self.links.ask_peer.do_send(AskPeer {
+            to: outgoing.target.name.clone(),
+            message: PeerMessage::Execute(Box::new(execute)),
+            deadline,
+            reply: answer,
+        });
+        ctx.spawn(answered.into_actor(self).map(move |answered, actor, _| {
+            let outcome = match answered {
+                Ok(PeerMessage::Outcome(outcome)) => outcome,
+                Ok(_) => Outcome::Retry,
+                Err(error) if !error.may_have_run() => actor.not_forwarded(),
+                Err(error) => Outcome::Stopped { reason: error.to_string() },
+            };
+            asked.answer(outcome);
+            drop(permit);
+        }));
+    }
+
+    /// The target cannot be reached: only while a grant is under way is that more than slowness.
+    fn not_forwarded(&self) -> Outcome {
+        match &self.handoff {
+            Handoff::Granting { .. } => Outcome::Stalled,
+            Handoff::Absent { .. }
+            | Handoff::Owner(_)
+            | Handoff::Sending(..)
+            | Handoff::Fenced { .. }
+            | Handoff::Resuming(_)
+            | Handoff::Retired { .. }
+            | Handoff::Purging { .. }
+            | Handoff::Staging(_)
+            | Handoff::CaughtUp(_)
+            | Handoff::Holding { .. }
+            | Handoff::Accepting { .. }
+            | Handoff::Lost { .. } => Outcome::Retry,
+        }
+    }
+
+    /// Keeps a command until its turn comes or its deadline passes.
+    fn park(&mut self, admitted: Admitted, shelf: Shelf, ctx: &mut Context<Self>) {
+        if self.parked.len() + self.queued.len() >= self.links.settings.parked_max {
+            admitted.reply.answer(Outcome::Busy);
+            return;
+        }
+        let wake = self.links.timers.at(
+            admitted.deadline,
+            ctx.address().recipient(),
+            DeadlinePassed,
+        );
+        if wake.is_err() {
+            admitted.reply.answer(Outcome::Busy);
+            return;
+        }
+        match shelf {
+            Shelf::Parked => self.parked.push_back(admitted),
+            Shelf::Queue => self.queued.push_back(admitted),
+        }
+    }
+
+    /// Executes what was parked: the attempt is over and this node still speaks for the vnode.
+    pub(super) fn run_parked(&mut self, ctx: &mut Context<Self>) {
+        for admitted in std::mem::take(&mut self.parked) {
+            self.admit(admitted, ctx);
+        }
+    }
+
+    /// Executes what the source forwarded: this node speaks for the vnode now.
+    pub(super) fn run_queued(&mut self, ctx: &mut Context<Self>) {
+        for admitted in std::mem::take(&mut self.queued) {
+            self.admit(admitted, ctx);
+        }
+    }
+
+    /// Answers what the source forwarded: none of it was executed.
+    pub(super) fn refuse_queued(&mut self) {
+        for admitted in std::mem::take(&mut self.queued) {
+            admitted.reply.answer(Outcome::Retry);
+        }
+    }
+}
+
+/// Where a command is kept.
+enum Shelf {
+    /// At the source, by the author's choice.
+    Parked,
+    /// At the target, until the grant.
+    Queue,
+}
+
+/// Some parked command's deadline has passed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct DeadlinePassed;
+
+impl Handler<DeadlinePassed> for VnodeActor {
+    type Result = ();
+
+    fn handle(&mut self, _: DeadlinePassed, _: &mut Self::Context) {
+        let now = self.links.env.clock.now();
+        for shelf in [&mut self.parked, &mut self.queued] {
+            let (late, waiting): (Vec<_>, Vec<_>) =
+                std::mem::take(shelf).into_iter().partition(|admitted| admitted.deadline <= now);
+            *shelf = waiting.into();
+            for admitted in late {
+                admitted.reply.answer(Outcome::Expired);
+            }
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! A vnode as the target of a transfer: what is staged, the comparison at the fence, the grant, ownership.
+//!
+//! What is staged is invisible to every command until the grant has come and is durable.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::actor::{VnodeActor, told};
+use super::message::{
+    AttemptKind, GrantArrived, OverArrived, Part, ReceiverAsk, ReceiverAsked, ReceiverTold,
+    RetiredArrived, SourceGone, VnodeNews,
+};
+use super::raw::{Changes, ContainerError, RawVnode};
+use crate::protocol::digest::Summary;
+use crate::protocol::handoff::{Event, Handoff, Incoming, Ownership, Route};
+use crate::protocol::id::{Token, TransferId};
+use crate::runtime::chapter;
+use crate::runtime::message::{AskPeer, PeerError};
+use crate::runtime::reply::reply;
+use crate::wire::delta::DeltaChanges;
+use crate::wire::message::{CancelReason, PartContent, PeerMessage, Rejection};
+use crate::wire::page::PageSlices;
+
+/// How long a new owner waits before it says again that it holds the grant, and for each answer.
+const HELD_AGAIN: Duration = Duration::from_millis(200);
+const HELD_AGAIN_MAX: Duration = Duration::from_secs(2);
+const HELD_ANSWER: Duration = Duration::from_secs(5);
+
+impl Handler<ReceiverAsked> for VnodeActor {
+    type Result = ();
+
+    fn handle(&mut self, asked: ReceiverAsked, ctx: &mut Self::Context) {
+        let ReceiverAsked { transfer, ask } = asked;
+        match ask {
+            ReceiverAsk::Open { kind: AttemptKind::Ownership, incoming, receiver } => {
+                self.open(incoming, receiver, ctx);
+            }
+            ReceiverAsk::Open { kind: AttemptKind::Hinted { .. }, incoming, receiver } => {
+                self.open_home(incoming, receiver);
+            }
+            ReceiverAsk::Store(part) if part.content == PartContent::Hints => {
+                self.merge_home(&part, transfer, ctx);
+            }
+            ReceiverAsk::Store(part) => self.store(transfer, &part, ctx),
+            ReceiverAsk::Compare { fence, summary } => self.compare(transfer, fence, summary, ctx),
+            ReceiverAsk::Ended(reason) => self.receiver_ended(transfer, &reason),
+        }
+    }
+}
+
+impl VnodeActor {
+    fn open(
+        &mut self,
+        incoming: Incoming,
+        receiver: Recipient<ReceiverTold>,
+        ctx: &mut Context<Self>,
+    ) {
+        if self.happened(Event::Offered(incoming), ctx).is_ok() {
+            self.receiver = Some(receiver.clone());
+            receiver.do_send(ReceiverTold::Opened);
+        } else {
+            let state = self.handoff.to_string();
+            receiver.do_send(ReceiverTold::Refused(Rejection::VnodeBusy { state }));
+        }
+    }
+
+    pub(super) fn open_staging(&mut self, _incoming: &Incoming) {
+        self.staging = Some(self.open_container());
+    }
+
+    fn store(&mut self, transfer: TransferId, part: &Part, ctx: &mut Context<Self>) {
+        if self.source_of(transfer).is_none() {
+            return;
+        }
+        let Some(staging) = &mut self.staging else { return };
+        if log::log_enabled!(log::Level::Debug) {
+            log_items(staging.as_ref(), part, transfer);
+        }
+        match store_part(staging.as_mut(), part) {
+            Ok(count) => {
+                self.tell_receiver(ReceiverTold::Stored { sequence: part.sequence, count });
+            }
+            Err(error) => {
+                let partition = self.shown();
+                log::error!(transfer:%, partition:%, error:%; "a part cannot be stored; the source keeps everything");
+                self.tell_receiver(ReceiverTold::Failed(error.to_string()));
+                let _ = self.happened(Event::SourceEnded { transfer }, ctx);
+                return;
+            }
+        }
+        if let PartContent::LastPage(_) = part.content {
+            let _ = self.happened(Event::FoldEnded { transfer }, ctx);
+        }
+    }
+
+    fn compare(
+        &mut self,
+        transfer: TransferId,
+        fence: u64,
+        theirs: Summary,
+        ctx: &mut Context<Self>,
+    ) {
+        if self.home_transfer() == Some(transfer) {
+            // The receiver has summed up what arrived, and it is merged: that is the proof.
+            let is_equal = true;
+            let buckets = Bytes::new();
+            self.tell_receiver(ReceiverTold::Compared { is_equal, summary: theirs, buckets });
+            self.home_ended();
+            return;
+        }
+        if self.source_of(transfer).is_none() {
+            return;
+        }
+        let Some(staging) = &self.staging else { return };
+        let summary = staging.digest().summary();
+        if summary == theirs {
+            let _ = self.happened(Event::FenceMatched { transfer, fence }, ctx);
+            return;
+        }
+        let partition = self.shown();
+        log::warn!(transfer:%, partition:%, mine:? = summary, theirs:?; "the content differs from the source's at the fence");
+        let mut buckets = BytesMut::new();
+        for sum in staging.digest().bucket_sums() {
+            buckets.put_u128(sum);
+        }
+        let buckets = buckets.freeze();
+        self.tell_receiver(ReceiverTold::Compared { is_equal: false, summary, buckets });
+    }
+
+    pub(super) fn confirm_fence(&mut self, _incoming: &Incoming, _fence: u64) {
+        let summary = self.staging.as_ref().map(|staging| staging.digest().summary());
+        let (summary, buckets) = (summary.unwrap_or_default(), Bytes::new());
+        self.tell_receiver(ReceiverTold::Compared { is_equal: true, summary, buckets });
+    }
+
+    /// The connection is over. What is staged stays until the source says that the attempt is over, or is
+    /// gone: it may be silent, not dead.
+    fn receiver_ended(&mut self, transfer: TransferId, reason: &CancelReason) {
+        if self.home_transfer() == Some(transfer) {
+            self.home_ended();
+        } else if self.source_of(transfer).is_some() {
+            let partition = self.shown();
+            let state = self.handoff.to_string();
+            log::info!(transfer:%, partition:%, state = state.as_str(), reason:%; "the receiver has ended");
+            self.receiver = None;
+        }
+    }
+
+    pub(super) fn discard_staging(&mut self, incoming: &Incoming, ctx: &mut Context<Self>) {
+        let (transfer, partition) = (incoming.transfer, self.shown());
+        if let Some(staging) = self.staging.take() {
+            let objects = staging.digest().count();
+            log::warn!(
+                transfer:%, partition:%, objects, source:% = incoming.source;
+                "what was staged is discarded; it was never acknowledged"
+            );
+            self.discarded.push_back(staging);
+            self.start_purging(ctx);
+        }
+        self.tell_receiver(ReceiverTold::Stop(CancelReason::ActorEnded("transfer".to_owned())));
+        self.receiver = None;
+        self.refuse_queued();
+    }
+
+    pub(super) fn take_ownership(
+        &mut self,
+        incoming: &Incoming,
+        token: Token,
+        ctx: &mut Context<Self>,
+    ) {
+        self.owned = self.staging.take();
+        self.receiver = None;
+        let (transfer, partition) = (incoming.transfer, self.shown());
+        log::info!(transfer:%, partition:%, token:%, source:% = incoming.source; "owns the partition now");
+        let holder = self.links.me.clone();
+        self.tell_manager(VnodeNews::Holder { token, holder });
+        self.run_queued(ctx);
+    }
+
+    /// Tells the source that ownership is durable here, until it has retired.
+    pub(super) fn tell_held(&mut self, incoming: Incoming, token: Token, ctx: &mut Context<Self>) {
+        let transfer = incoming.transfer;
+        if let Some(waits) = self.grant_waits.take() {
+            let vnode = self.vnode.clone();
+            waits.answer(PeerMessage::GrantHeld { transfer, vnode, token });
+        }
+        self.say_held(incoming, token, HELD_AGAIN, ctx);
+    }
+
+    fn say_held(
+        &mut self,
+        incoming: Incoming,
+        token: Token,
+        pause: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        // The answer to the grant usually arrives: ask only if `GrantRetired` has not come by then.
+        let sleeping = self.links.env.clock.sleep(pause);
+        ctx.spawn(sleeping.into_actor(self).map(move |(), actor, ctx| {
+            if !actor.waits_for(incoming.transfer) {
+                return;
+            }
+            let (answer, answered) = reply(Err(PeerError::Lost));
+            actor.links.ask_peer.do_send(AskPeer {
+                to: incoming.source.name.clone(),
+                message: PeerMessage::GrantHeld {
+                    transfer: incoming.transfer,
+                    vnode: actor.vnode.clone(),
+                    token,
+                },
+                deadline: actor.links.env.clock.now().plus(HELD_ANSWER),
+                reply: answer,
+            });
+            ctx.spawn(answered.into_actor(actor).map(move |answered, actor, ctx| match answered {
+                Ok(PeerMessage::GrantRetired { transfer, .. }) => {
+                    let _ = actor.happened(Event::PredecessorRetired { transfer }, ctx);
+                }
+                Ok(_) | Err(_) => {
+                    actor.say_held(incoming, token, (pause * 2).min(HELD_AGAIN_MAX), ctx);
+                }
+            }));
+        }));
+    }
+
+    fn waits_for(&self, transfer: TransferId) -> bool {
+        let came_by = |ownership: &Ownership| {
+            ownership.predecessor.as_ref().is_some_and(|incoming| incoming.transfer == transfer)
+        };
+        match &self.handoff {
+            Handoff::Owner(ownership) | Handoff::Sending(ownership, _) => came_by(ownership),
+            Handoff::Absent { .. }
+            | Handoff::Fenced { .. }
+            | Handoff::Granting { .. }
+            | Handoff::Resuming(_)
+            | Handoff::Retired { .. }
+            | Handoff::Purging { .. }
+            | Handoff::Staging(_)
+            | Handoff::CaughtUp(_)
+            | Handoff::Holding { .. }
+            | Handoff::Accepting { .. }
+            | Handoff::Lost { .. } => false,
+        }
+    }
+
+    pub(super) fn tell_declined(&mut self, transfer: TransferId) {
+        if let Some(waits) = self.grant_waits.take() {
+            let vnode = self.vnode.clone();
+            waits.answer(PeerMessage::GrantDeclined { transfer, vnode });
+        }
+    }
+
+    // ---- hints that come home ----------------------------------------------------------------------
+
+    fn open_home(&mut self, incoming: Incoming, receiver: Recipient<ReceiverTold>) {
+        if let Route::Here(_) = self.handoff.route() {
+            self.hints.comes_home = Some((incoming.transfer, receiver.clone()));
+            self.receiver = Some(receiver.clone());
+            receiver.do_send(ReceiverTold::Opened);
+        } else {
+            let state = self.handoff.to_string();
+            receiver.do_send(ReceiverTold::Refused(Rejection::VnodeBusy { state }));
+        }
+    }
+
+    fn home_transfer(&self) -> Option<TransferId> {
+        self.hints.comes_home.as_ref().map(|(transfer, _)| *transfer)
+    }
+
+    fn home_ended(&mut self) {
+        self.hints.comes_home = None;
+    }
+
+    /// Merges hints into what this node speaks for, like any write: a running attempt ships the effect.
+    fn merge_home(&mut self, part: &Part, transfer: TransferId, ctx: &mut Context<Self>) {
+        let Some((home, receiver)) = self.hints.comes_home.clone() else { return };
+        if home != transfer {
+            return;
+        }
+        let merged = match (self.handoff.route(), &mut self.owned) {
+            (Route::Here(_), Some(owned)) => owned.merge(&part.items),
+            _ => Err(ContainerError::Unsupported("the vnode moves; hints come later".to_owned())),
+        };
+        match merged {
+            Ok(changes) => {
+                self.changed(changes, ctx);
+                let (sequence, count) = (part.sequence, part.count);
+                receiver.do_send(ReceiverTold::Stored { sequence, count });
+            }
+            Err(error) => receiver.do_send(ReceiverTold::Failed(error.to_string())),
+        }
+    }
+}
+
+fn store_part(staging: &mut dyn RawVnode, part: &Part) -> Result<u64, ContainerError> {
+    match &part.content {
+        PartContent::Page(range) | PartContent::LastPage(range) => {
+            staging.replace_range(range, &part.items)
+        }
+        PartContent::Delta => {
+            let changes: Result<Vec<_>, _> = DeltaChanges::new(part.items.clone()).collect();
+            let changes = changes?;
+            staging.apply(&changes)?;
+            Ok(changes.len() as u64)
+        }
+        PartContent::Hints => staging.merge(&part.items).map(|changes: Changes| {
+            changes.items.len() as u64
+        }),
+    }
+}
+
+fn log_items(staging: &dyn RawVnode, part: &Part, transfer: TransferId) {
+    if part.content == PartContent::Delta {
+        return;
+    }
+    for (key, _) in PageSlices::new(&part.items).flatten() {
+        let key = staging.describe_key(key);
+        log::debug!(transfer:%; "{}", chapter::line(chapter::HANDOFF_DATA_RECEIVED, &[&key]));
+    }
+}
+
+impl Handler<GrantArrived> for VnodeActor {
+    type Result = ();
+
+    fn handle(&mut self, arrived: GrantArrived, ctx: &mut Self::Context) {
+        let GrantArrived { grant, reply } = arrived;
+        // An older wait is answered by being dropped; the source asks again and this is the newest.
+        self.grant_waits = Some(reply);
+        let event = Event::Granted {
+            transfer: grant.transfer,
+            fence: grant.fence,
+            token: grant.token,
+            rebuilding: grant.rebuilding,
+        };
+        let _ = self.happened(event, ctx);
+    }
+}
+
+impl Handler<RetiredArrived> for VnodeActor {
+    type Result = ();
+
+    fn handle(&mut self, retired: RetiredArrived, ctx: &mut Self::Context) {
+        let transfer = retired.0;
+        let _ = self.happened(Event::PredecessorRetired { transfer }, ctx);
+    }
+}
+
+impl Handler<OverArrived> for VnodeActor {
+    type Result = ();
+
+    fn handle(&mut self, over: OverArrived, ctx: &mut Self::Context) {
+        let transfer = over.0;
+        let _ = self.happened(Event::SourceEnded { transfer }, ctx);
+    }
+}
+
+impl Handler<SourceGone> for VnodeActor {
+    type Result = ();
+
+    fn handle(&mut self, gone: SourceGone, ctx: &mut Self::Context) {
+        let Some(incoming) = self.handoff.incoming() else { return };
+        if incoming.source.name == gone.node && gone.alive.as_ref() != Some(&incoming.source) {
+            let (transfer, partition) = (incoming.transfer, self.shown());
+            log::warn!(transfer:%, partition:%, source:% = incoming.source; "the source is gone");
+            if self.happened(Event::SourceLost { transfer }, ctx).is_ok() {
+                told(transfer, chapter::HANDOFF_CANCELLED, &[&partition, &"the source is gone"]);
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The vnode host: starts the vnodes of this node, finds them, gives them permits, and starts them again
+//! when they end.
+//!
+//! Owns: one entry for each vnode that has been needed here, and the table of tokens that vnodes which speak
+//! for nothing answer with.
+//! Hears: commands from the coordinator and from other members, what other members say to one vnode, the
+//! end of a vnode.
+//! Tells: vnodes.
+//!
+//! It does not know what a vnode's state means.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::Semaphore;
+
+use crate::protocol::gossip::Held;
+use crate::protocol::handoff::Handoff;
+use crate::protocol::id::{Token, VnodeRef, VnodeType};
+use crate::runtime::message::{ExecuteHere, HintHere, TokensLearned};
+use crate::runtime::vnode::actor::{VnodeActor, VnodeLinks};
+use crate::runtime::vnode::kind::VnodeKind;
+use crate::runtime::vnode::message::{
+    Admitted, AdmittedHint, ObserveVnode, Remains, SourceGone, VnodeFell,
+};
+use crate::wire::admin::PartitionRow;
+use crate::wire::message::Outcome;
+
+/// Commands a vnode may have under way. More are refused with `Busy`, at once.
+pub const PERMITS: usize = 1_024;
+
+/// How long a vnode that ended waits before it is started again; doubles up to the second figure.
+const RESTART_AFTER: Duration = Duration::from_millis(50);
+const RESTART_AFTER_MAX: Duration = Duration::from_secs(10);
+
+/// A vnode that has run for this long starts with the short wait again.
+const STEADY: Duration = Duration::from_secs(60);
+
+struct Hosted {
+    address: Option<Addr<VnodeActor>>,
+    permits: Arc<Semaphore>,
+    start: u64,
+    started_at: crate::protocol::time::Moment,
+    restarts: u32,
+}
+
+/// The host of one node.
+pub struct VnodeHost {
+    links: VnodeLinks,
+    kinds: BTreeMap<VnodeType, Arc<dyn VnodeKind>>,
+    vnodes: BTreeMap<VnodeRef, Hosted>,
+    tokens: BTreeMap<VnodeRef, Held>,
+    starts: u64,
+    restarts: u64,
+}
+
+/// Starts vnodes that this node speaks for, or has spoken for.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StartVnodes(pub Vec<(VnodeRef, Handoff)>);
+
+/// Where a vnode can be found; it is started if need be. `None` if this node does not host its type.
+#[derive(Message)]
+#[rtype(result = "Option<Addr<VnodeActor>>")]
+pub struct FindVnode(pub VnodeRef);
+
+/// Ends all vnodes and forgets the tokens: this node has become part of another cluster.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ForgetVnodes;
+
+/// What all vnodes hold. Reading it changes nothing.
+#[derive(Message)]
+#[rtype(result = "Vec<PartitionRow>")]
+pub struct ObserveVnodes;
+
+/// How often vnodes were started again since this node started.
+#[derive(Message)]
+#[rtype(result = "u64")]
+pub struct CountRestarts;
+
+/// Start a vnode again: its wait is over.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct StartAgain {
+    vnode: VnodeRef,
+    remains: Remains,
+}
+
+impl VnodeHost {
+    /// A host without vnodes. `links.host` is filled in when the actor starts.
+    #[must_use]
+    pub fn empty(links: VnodeLinks, kinds: Vec<Arc<dyn VnodeKind>>) -> Self {
+        let kinds = kinds.into_iter().map(|kind| (kind.name().clone(), kind)).collect();
+        Self {
+            links,
+            kinds,
+            vnodes: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            starts: 0,
+            restarts: 0,
+        }
+    }
+
+    fn start(&mut self, vnode: &VnodeRef, remains: Remains) -> Option<Addr<VnodeActor>> {
+        let kind = Arc::clone(self.kinds.get(&vnode.vnode_type)?);
+        self.starts += 1;
+        let (start, links) = (self.starts, self.links.clone());
+        let named = vnode.clone();
+        let slot = vnode.partition.0 as usize;
+        let arbiters = links.env.arbiters.clone();
+        let address = arbiters
+            .start(slot, move |_| VnodeActor::new(links, named, kind, start, remains));
+        let now = self.links.env.clock.now();
+        let hosted = self.vnodes.entry(vnode.clone()).or_insert_with(|| Hosted {
+            address: None,
+            permits: Arc::new(Semaphore::new(PERMITS)),
+            start,
+            started_at: now,
+            restarts: 0,
+        });
+        hosted.address = Some(address.clone());
+        hosted.start = start;
+        hosted.started_at = now;
+        Some(address)
+    }
+
+    /// The vnode's address; starts it with what its engine finds if it has never been needed.
+    fn find(&mut self, vnode: &VnodeRef) -> Option<Addr<VnodeActor>> {
+        if let Some(hosted) = self.vnodes.get(vnode) {
+            return hosted.address.clone();
+        }
+        self.start(vnode, nothing(Handoff::absent()))
+    }
+
+    fn is_hosted(&self, vnode: &VnodeRef) -> bool {
+        self.kinds.contains_key(&vnode.vnode_type)
+    }
+
+    fn known(&self, vnode: &VnodeRef) -> Option<Held> {
+        self.tokens.get(vnode).cloned()
+    }
+
+    fn not_here(&self, vnode: &VnodeRef) -> Outcome {
+        if self.is_hosted(vnode) {
+            return Outcome::Retry;
+        }
+        let reason = format!("this node hosts no vnode type '{}'", vnode.vnode_type);
+        Outcome::Refused { reason }
+    }
+}
+
+fn nothing(handoff: Handoff) -> Remains {
+    Remains { handoff, owned: None, staging: None, hints: Vec::new() }
+}
+
+impl Actor for VnodeHost {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.links.host = ctx.address().recipient();
+    }
+}
+
+impl Handler<StartVnodes> for VnodeHost {
+    type Result = ();
+
+    fn handle(&mut self, start: StartVnodes, _: &mut Self::Context) {
+        for (vnode, handoff) in start.0 {
+            let Some(kind) = self.kinds.get(&vnode.vnode_type).cloned() else { continue };
+            let mut remains = nothing(handoff);
+            if matches!(remains.handoff, Handoff::Owner(_)) {
+                remains.owned = Some(kind.open(vnode.partition, &self.links.env));
+            }
+            self.start(&vnode, remains);
+        }
+    }
+}
+
+impl Handler<FindVnode> for VnodeHost {
+    type Result = Option<Addr<VnodeActor>>;
+
+    fn handle(&mut self, find: FindVnode, _: &mut Self::Context) -> Self::Result {
+        self.find(&find.0)
+    }
+}
+
+impl Handler<ForgetVnodes> for VnodeHost {
+    type Result = ();
+
+    fn handle(&mut self, _: ForgetVnodes, _: &mut Self::Context) {
+        // An actor ends when the last address is gone; what it hands back is of a start nobody knows.
+        for hosted in std::mem::take(&mut self.vnodes).into_values() {
+            if let Some(address) = hosted.address {
+                address.do_send(crate::runtime::vnode::message::EndVnode);
+            }
+        }
+        self.tokens.clear();
+    }
+}
+
+impl Handler<ExecuteHere> for VnodeHost {
+    type Result = ();
+
+    fn handle(&mut self, here: ExecuteHere, _: &mut Self::Context) {
+        let vnode = &here.execute.envelope.vnode;
+        let address = self.find(vnode);
+        let permits = self.vnodes.get(vnode).map(|hosted| Arc::clone(&hosted.permits));
+        let (Some(address), Some(permits)) = (address, permits) else {
+            let outcome = self.not_here(vnode);
+            here.reply.answer(outcome);
+            return;
+        };
+        let Ok(permit) = permits.try_acquire_owned() else {
+            here.reply.answer(Outcome::Busy);
+            return;
+        };
+        let known = self.known(vnode);
+        let ExecuteHere { execute, deadline, reply } = here;
+        address.do_send(Admitted { execute, deadline, known, reply, permit });
+    }
+}
+
+impl Handler<HintHere> for VnodeHost {
+    type Result = ();
+
+    fn handle(&mut self, here: HintHere, _: &mut Self::Context) {
+        let vnode = &here.hint.envelope.vnode;
+        let address = self.find(vnode);
+        let permits = self.vnodes.get(vnode).map(|hosted| Arc::clone(&hosted.permits));
+        let (Some(address), Some(permits)) = (address, permits) else {
+            let outcome = self.not_here(vnode);
+            here.reply.answer(outcome);
+            return;
+        };
+        let Ok(permit) = permits.try_acquire_owned() else {
+            here.reply.answer(Outcome::Busy);
+            return;
+        };
+        let HintHere { hint, deadline, reply } = here;
+        address.do_send(AdmittedHint { hint, deadline, reply, permit });
+    }
+}
+
+impl Handler<TokensLearned> for VnodeHost {
+    type Result = ();
+
+    fn handle(&mut self, learned: TokensLearned, _: &mut Self::Context) {
+        for (vnode, held) in learned.0.iter() {
+            let newest = self.tokens.get(vnode).map(|known| known.token);
+            if newest.is_none_or(|newest: Token| newest < held.token) {
+                self.tokens.insert(vnode.clone(), held.clone());
+            }
+        }
+    }
+}
+
+impl Handler<SourceGone> for VnodeHost {
+    type Result = ();
+
+    fn handle(&mut self, gone: SourceGone, _: &mut Self::Context) {
+        for hosted in self.vnodes.values() {
+            if let Some(address) = &hosted.address {
+                address.do_send(gone.clone());
+            }
+        }
+    }
+}
+
+impl Handler<ObserveVnodes> for VnodeHost {
+    type Result = ResponseFuture<Vec<PartitionRow>>;
+
+    fn handle(&mut self, _: ObserveVnodes, _: &mut Self::Context) -> Self::Result {
+        let addresses: Vec<_> =
+            self.vnodes.values().filter_map(|hosted| hosted.address.clone()).collect();
+        Box::pin(async move {
+            let mut rows = Vec::new();
+            for address in addresses {
+                rows.extend(address.send(ObserveVnode).await.unwrap_or_default());
+            }
+            rows
+        })
+    }
+}
+
+impl Handler<CountRestarts> for VnodeHost {
+    type Result = u64;
+
+    fn handle(&mut self, _: CountRestarts, _: &mut Self::Context) -> u64 {
+        self.restarts
+    }
+}
+
+impl Handler<VnodeFell> for VnodeHost {
+    type Result = ();
+
+    fn handle(&mut self, fell: VnodeFell, ctx: &mut Self::Context) {
+        let VnodeFell { vnode, start, reason, remains } = fell;
+        let now = self.links.env.clock.now();
+        let Some(hosted) = self.vnodes.get_mut(&vnode).filter(|hosted| hosted.start == start)
+        else {
+            return;
+        };
+        hosted.address = None;
+        if now.since(hosted.started_at) >= STEADY {
+            hosted.restarts = 0;
+        }
+        let pause = RESTART_AFTER
+            .saturating_mul(2_u32.saturating_pow(hosted.restarts.min(16)))
+            .min(RESTART_AFTER_MAX);
+        hosted.restarts += 1;
+        self.restarts += 1;
+        let partition = self.links.ring_size.index_of(vnode.partition);
+        let reason = reason.unwrap_or_else(|| "it panicked".to_owned());
+        log::error!(
+            partition:%, vnode_type:% = vnode.vnode_type, reason = reason.as_str(), pause:?;
+            "a vnode ended; it is started again with what it held"
+        );
+        let sleeping = self.links.env.clock.sleep(pause);
+        let again = StartAgain { vnode, remains };
+        ctx.spawn(sleeping.into_actor(self).map(move |(), _, ctx| ctx.notify(again)));
+    }
+}
+
+impl Handler<StartAgain> for VnodeHost {
+    type Result = ();
+
+    fn handle(&mut self, again: StartAgain, _: &mut Self::Context) {
+        let is_waiting =
+            self.vnodes.get(&again.vnode).is_some_and(|hosted| hosted.address.is_none());
+        if is_waiting {
+            self.start(&again.vnode, again.remains);
+        }
+    }
+}
