@@ -6,6 +6,7 @@
 pub mod agreement;
 pub mod claim;
 pub mod digest;
+pub mod gossip;
 pub mod handoff;
 pub mod hash;
 pub mod id;
