@@ -236,6 +236,22 @@ pub enum TallyEvent {
         /// Who was asked instead.
         instead: NodeName,
     },
+    /// A node did not execute the command, and will be asked again or somebody else will.
+    Postponed {
+        /// The partition.
+        partition: Partition,
+        /// Who did not.
+        node: NodeName,
+        /// Why.
+        reason: FailureReason,
+    },
+    /// A node is asked for a partition that was postponed, or for which nobody could be asked.
+    AskedAgain {
+        /// The partition.
+        partition: Partition,
+        /// Who is asked.
+        node: NodeName,
+    },
     /// The request's time is over.
     DeadlinePassed,
 }

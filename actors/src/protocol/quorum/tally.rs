@@ -14,6 +14,8 @@ use crate::protocol::id::{NodeName, Partition};
 enum Standing {
     /// This node was asked and has not answered.
     Waiting { asked: NodeName },
+    /// Nobody is asked at this moment; somebody will be.
+    Postponed,
     /// Nobody is left to ask.
     Failed,
     /// Executed.
@@ -110,6 +112,10 @@ impl Tally {
                 let fault = ReplicaFault { partition, node: failed, reason };
                 self.failed(fault, Standing::Waiting { asked: instead })
             }
+            TallyEvent::Postponed { partition, node, reason } => {
+                self.failed(ReplicaFault { partition, node, reason }, Standing::Postponed)
+            }
+            TallyEvent::AskedAgain { partition, node } => self.asked_again(partition, node),
             TallyEvent::DeadlinePassed => return self.run_out(),
         };
         match counted {
@@ -127,10 +133,16 @@ impl Tally {
         let replica = self.replica(partition)?;
         let better = match (&replica.standing, &answer) {
             (Standing::Done { kind: known, .. }, Standing::Done { kind, .. }) => kind > known,
-            (Standing::Waiting { .. } | Standing::Failed, Standing::Done { .. }) => true,
             (
-                Standing::Waiting { .. } | Standing::Failed | Standing::Done { .. },
-                Standing::Waiting { .. } | Standing::Failed,
+                Standing::Waiting { .. } | Standing::Postponed | Standing::Failed,
+                Standing::Done { .. },
+            ) => true,
+            (
+                Standing::Waiting { .. }
+                | Standing::Postponed
+                | Standing::Failed
+                | Standing::Done { .. },
+                Standing::Waiting { .. } | Standing::Postponed | Standing::Failed,
             ) => false,
         };
         if !better {
@@ -145,11 +157,25 @@ impl Tally {
         match (&replica.standing, &next) {
             (Standing::Done { .. }, _) => return Err(TallyIgnored::Duplicate),
             // Another node was asked meanwhile, and may still answer.
-            (Standing::Waiting { asked }, Standing::Failed) if *asked != fault.node => {}
-            (Standing::Waiting { .. } | Standing::Failed, _) => replica.standing = next,
+            (Standing::Waiting { asked }, Standing::Failed | Standing::Postponed)
+                if *asked != fault.node => {}
+            (Standing::Waiting { .. } | Standing::Postponed | Standing::Failed, _) => {
+                replica.standing = next;
+            }
         }
         self.blame(fault);
         Ok(())
+    }
+
+    fn asked_again(&mut self, partition: Partition, asked: NodeName) -> Result<(), TallyIgnored> {
+        let replica = self.replica(partition)?;
+        match replica.standing {
+            Standing::Done { .. } => Err(TallyIgnored::Duplicate),
+            Standing::Waiting { .. } | Standing::Postponed | Standing::Failed => {
+                replica.standing = Standing::Waiting { asked };
+                Ok(())
+            }
+        }
     }
 
     /// Keeps one failure for each node and partition, so that the list is bounded by who was asked.
@@ -171,7 +197,7 @@ impl Tally {
                 node: asked.clone(),
                 reason: FailureReason::Silent,
             }),
-            Standing::Failed | Standing::Done { .. } => None,
+            Standing::Postponed | Standing::Failed | Standing::Done { .. } => None,
         };
         let silent: Vec<ReplicaFault> = self.replicas.iter().filter_map(silent).collect();
         for fault in silent {
@@ -182,21 +208,22 @@ impl Tally {
 
     /// Reports as soon as nothing that may still come could change the verdict.
     fn judge(mut self) -> TallyStep {
-        let Counts { ok, primaries_ok, waiting } = self.counts();
+        let Counts { ok, primaries_ok, waiting, postponed } = self.counts();
+        let open = waiting + postponed;
         let Quorum { needed, primaries_needed, .. } = self.quorum;
         if ok >= needed && primaries_ok >= primaries_needed {
             self.phase = Phase::Reported { late: 0 };
             let verdict = Verdict::Met { strict: primaries_ok >= needed, answers: self.answers() };
             return TallyStep::Reached(self, verdict);
         }
-        if ok + waiting < needed || primaries_ok + waiting < primaries_needed {
+        if ok + open < needed || primaries_ok + open < primaries_needed {
             return self.report_failed(false);
         }
         TallyStep::Counted(self)
     }
 
     fn report_failed(mut self, deadline_passed: bool) -> TallyStep {
-        let Counts { ok, primaries_ok, waiting } = self.counts();
+        let Counts { ok, primaries_ok, waiting, postponed: _ } = self.counts();
         self.phase = Phase::Reported { late: 0 };
         let verdict = Verdict::Failed {
             ok,
@@ -216,6 +243,7 @@ impl Tally {
         for replica in &self.replicas {
             match &replica.standing {
                 Standing::Waiting { .. } => counts.waiting += 1,
+                Standing::Postponed => counts.postponed += 1,
                 Standing::Failed => {}
                 Standing::Done { kind, .. } => {
                     counts.ok += 1;
@@ -234,7 +262,7 @@ impl Tally {
                 kind: *kind,
                 reply: reply.clone(),
             }),
-            Standing::Waiting { .. } | Standing::Failed => None,
+            Standing::Waiting { .. } | Standing::Postponed | Standing::Failed => None,
         };
         self.replicas.iter().filter_map(answer).collect()
     }
@@ -245,5 +273,8 @@ impl Tally {
 struct Counts {
     ok: u8,
     primaries_ok: u8,
+    /// Asked and silent.
     waiting: u8,
+    /// Not asked at this moment.
+    postponed: u8,
 }

@@ -40,9 +40,19 @@ fn asked_instead(replica: usize) -> TallyEvent {
     TallyEvent::AskedInstead { partition, failed, reason, instead: node("eve") }
 }
 
+fn postponed(replica: usize) -> TallyEvent {
+    let (partition, node) = (PARTITIONS[replica], owner(replica));
+    TallyEvent::Postponed { partition, node, reason: FailureReason::Busy }
+}
+
+fn asked_again(replica: usize) -> TallyEvent {
+    TallyEvent::AskedAgain { partition: PARTITIONS[replica], node: owner(replica) }
+}
+
 /// What one replica may do in the course of a request.
-fn scripts(replica: usize) -> [Vec<TallyEvent>; 7] {
+fn scripts(replica: usize) -> [Vec<TallyEvent>; 8] {
     [
+        vec![postponed(replica), asked_again(replica)],
         vec![ok(replica, AnswerKind::Strict)],
         vec![ok(replica, AnswerKind::Strict), ok(replica, AnswerKind::Strict)],
         vec![ok(replica, AnswerKind::Sloppy), ok(replica, AnswerKind::Strict)],
@@ -65,7 +75,7 @@ fn expected(events: &[TallyEvent], quorum: Quorum) -> Expected {
     let (mut done, mut strict, mut open, mut maybe) = (0, 0, 0, false);
     for partition in PARTITIONS {
         let mut answers = Vec::new();
-        let mut out = false;
+        let (mut out, mut asked) = (false, true);
         for event in events {
             match event {
                 TallyEvent::Answered { partition: of, kind, outcome, .. } if *of == partition => {
@@ -78,15 +88,20 @@ fn expected(events: &[TallyEvent], quorum: Quorum) -> Expected {
                     }
                 }
                 TallyEvent::Unreachable { partition: of, .. } if *of == partition => out = true,
+                TallyEvent::Postponed { partition: of, .. } if *of == partition => asked = false,
+                TallyEvent::AskedAgain { partition: of, .. } if *of == partition => asked = true,
                 TallyEvent::Answered { .. }
                 | TallyEvent::Unreachable { .. }
                 | TallyEvent::AskedInstead { .. }
+                | TallyEvent::Postponed { .. }
+                | TallyEvent::AskedAgain { .. }
                 | TallyEvent::DeadlinePassed => {}
             }
         }
         done += usize::from(!answers.is_empty());
         strict += usize::from(answers.contains(&AnswerKind::Strict));
         open += usize::from(answers.is_empty() && !out);
+        maybe |= answers.is_empty() && !out && asked;
     }
     let (needed, owners) = (usize::from(quorum.needed()), usize::from(quorum.primaries_needed()));
     if done >= needed && strict >= owners {
@@ -94,7 +109,7 @@ fn expected(events: &[TallyEvent], quorum: Quorum) -> Expected {
     }
     let over = events.contains(&TallyEvent::DeadlinePassed);
     if over || done + open < needed || strict + open < owners {
-        return Expected::Failed { ok: done, may_have_been_stored: maybe || done + open > 0 };
+        return Expected::Failed { ok: done, may_have_been_stored: maybe || done > 0 };
     }
     Expected::Open
 }
@@ -272,6 +287,31 @@ fn a_late_no_of_the_first_node_does_not_end_the_wait_for_the_second() {
             let from: Vec<&str> = answers.iter().map(|answer| answer.from.as_str()).collect();
             assert_eq!(from, ["eve@host", "bob@host", "cyd@host"]);
         }
+        failed @ Verdict::Failed { .. } => panic!("{failed:?}"),
+    }
+}
+
+#[test]
+fn a_replica_that_is_to_be_asked_again_is_not_taken_for_one_that_is_silent() {
+    let busy = [postponed(0), postponed(1), asked_again(1), postponed(1), postponed(2)];
+    let events = [&busy[..], &[TallyEvent::DeadlinePassed]].concat();
+    match verdict(tally(1, 0), &events) {
+        Verdict::Failed { may_have_been_stored, deadline_passed, failures, .. } => {
+            assert!(deadline_passed && !may_have_been_stored);
+            let reasons: Vec<FailureReason> =
+                failures.into_iter().map(|fault| fault.reason).collect();
+            assert_eq!(reasons, vec![FailureReason::Busy; 3]);
+        }
+        met @ Verdict::Met { .. } => panic!("{met:?}"),
+    }
+}
+
+#[test]
+fn a_replica_nobody_could_be_asked_for_may_be_asked_after_all() {
+    let events =
+        [unreachable(0, false), asked_again(0), unreachable(1, false), ok(0, AnswerKind::Strict)];
+    match verdict(tally(1, 0), &events) {
+        Verdict::Met { strict, .. } => assert!(strict),
         failed @ Verdict::Failed { .. } => panic!("{failed:?}"),
     }
 }
