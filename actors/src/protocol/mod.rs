@@ -15,6 +15,7 @@ pub mod plan;
 pub mod preference;
 pub mod quorum;
 pub mod receiver;
+pub mod request;
 pub mod ring;
 pub mod sender;
 pub mod slots;
