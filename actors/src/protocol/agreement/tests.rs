@@ -65,6 +65,7 @@ fn an_acceptor_keeps_its_highest_promise_and_tells_what_it_accepted() {
 fn an_acceptor_judges_the_epoch_after_its_ring_only() {
     let acceptor = Acceptor::<char>::after(Epoch(1)).answer(accept(1, 'a')).acceptor;
     assert_eq!(acceptor.clone().learned(Epoch(1)), acceptor, "an old ring changes nothing");
+    assert_eq!(acceptor.clone().learned(Epoch(2)).deciding(), Epoch(3));
 
     let later = acceptor.learned(Epoch(4));
     assert_eq!(later, Acceptor::after(Epoch(4)), "votes do not carry over");

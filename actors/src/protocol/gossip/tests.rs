@@ -83,7 +83,9 @@ fn rings_that_do_not_follow_from_one_another_are_a_conflict() {
         assert_eq!(refused, Err(MergeError::Conflict { mine, theirs }));
     }
     let mut ahead = gossip_of("ada", &their_next);
-    assert!(ahead.merge(&Part::of_ring(Arc::new(mine))).is_err(), "also seen from the other side");
+    assert!(ahead.merge(&ada.everything()).is_err(), "also seen from the other side");
+    let rival = gossip_of("ada", &theirs);
+    assert!(ada.parts_missing(&rival.digest()).ring.is_some(), "so that both hear of it");
     assert_eq!(ada, before);
 }
 
