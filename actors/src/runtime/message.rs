@@ -15,7 +15,8 @@ use crate::protocol::time::Moment;
 use crate::runtime::network::connection::Connection;
 use crate::runtime::reply::Reply;
 use crate::wire::message::{
-    ClientMessage, Command, CommandAnswer, Execute, Hint, Introduction, Outcome, PeerMessage, Refusal,
+    ClientMessage, Command, CommandAnswer, Execute, Hint, Introduction, Outcome, PeerMessage,
+    Refusal,
 };
 
 // ---- heard by Peers, which owns the links to other members --------------------------------------

@@ -9,6 +9,7 @@ pub mod codec;
 pub mod disk;
 pub mod env;
 pub mod items;
+pub mod message;
 pub mod network;
 pub mod records;
 pub mod reply;

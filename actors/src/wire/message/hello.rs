@@ -25,7 +25,7 @@ pub enum Purpose {
 pub struct Hello {
     /// What the connection is for.
     pub purpose: Purpose,
-    /// [`PROTOCOL_VERSION`] of the sender.
+    /// [`super::PROTOCOL_VERSION`] of the sender.
     pub protocol: u16,
     /// Who connects; `None` for a client.
     pub from: Option<Introduction>,
@@ -62,7 +62,9 @@ pub struct Welcome {
 #[non_exhaustive]
 pub enum Refusal {
     /// The two sides speak different protocol versions.
-    #[error("{node} speaks protocol {theirs}, the connecting side {yours}; run the same version on both")]
+    #[error(
+        "{node} speaks protocol {theirs}, the connecting side {yours}; run the same version on both"
+    )]
     OtherProtocol {
         /// Who refuses.
         node: NodeName,
@@ -98,7 +100,9 @@ pub enum Refusal {
         epoch: Epoch,
     },
     /// The ring of the answering node lists neither the name nor the incarnation.
-    #[error("{node} does not list {who} as a member; it may have been removed, or restarted without its data")]
+    #[error(
+        "{node} does not list {who} as a member; it may have been removed, or restarted without its data"
+    )]
     NotListed {
         /// Who refuses.
         node: NodeName,

@@ -110,8 +110,9 @@ pub enum Rejection {
 }
 
 /// Why a transfer ends before its grant. The source keeps its data.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[derive(thiserror::Error)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
+)]
 #[non_exhaustive]
 pub enum CancelReason {
     /// The vnode's author answered `handoff_starting` with false.
