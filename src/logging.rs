@@ -10,6 +10,8 @@ use env_logger::{Builder, Env};
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Record};
 
+use crate::output::plain;
+
 /// Sets the program's logger up. A second call changes nothing.
 pub fn start() {
     let started = Builder::from_env(Env::default().default_filter_or("info"))
@@ -45,7 +47,8 @@ fn write_line(
 ) -> io::Result<()> {
     let seconds = millis / 1_000;
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    let text = escaped(&record.args().to_string());
+    // Keys and values of users are logged, and must not be able to forge a line.
+    let text = plain(&record.args().to_string());
     write!(out, "{hour:02}:{minute:02}:{second:02}.{:03} [{level}] {text}", millis % 1_000)?;
     let mut pairs = Pairs { out };
     record.key_values().visit(&mut pairs).map_err(io::Error::other)?;
@@ -59,7 +62,7 @@ struct Pairs<'a> {
 
 impl<'kvs> VisitSource<'kvs> for Pairs<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        let value = escaped(&value.to_string());
+        let value = plain(&value.to_string());
         let needs_quotes = value.is_empty() || value.contains([' ', '=', '"']);
         let written = if needs_quotes {
             write!(self.out, " {key}=\"{}\"", value.replace('"', "\\\""))
@@ -68,15 +71,6 @@ impl<'kvs> VisitSource<'kvs> for Pairs<'_> {
         };
         Ok(written?)
     }
-}
-
-/// The text on one line: keys and values of users are logged, and must not be able to forge a line.
-fn escaped(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
-        return text.to_owned();
-    }
-    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    text.chars().map(one).collect()
 }
 
 #[cfg(test)]
