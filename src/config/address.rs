@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a text is not HOST:PORT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -26,13 +28,20 @@ pub enum HostPortError {
 }
 
 /// A host, by name or number, and a port. Port 0 asks the system for a free one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct HostPort {
     host: String,
     port: u16,
 }
 
 impl HostPort {
+    /// This port of the machine's own address 127.0.0.1.
+    #[must_use]
+    pub fn loopback(port: u16) -> Self {
+        Self { host: "127.0.0.1".to_owned(), port }
+    }
+
     /// The host, without the brackets of an IPv6 address.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -90,6 +99,20 @@ impl FromStr for HostPort {
             Ok(port) if digits => Ok(Self { host: host.to_owned(), port }),
             Ok(_) | Err(_) => Err(HostPortError::BadPort { port: port.to_owned() }),
         }
+    }
+}
+
+impl TryFrom<String> for HostPort {
+    type Error = HostPortError;
+
+    fn try_from(text: String) -> Result<Self, HostPortError> {
+        text.parse()
+    }
+}
+
+impl From<HostPort> for String {
+    fn from(address: HostPort) -> Self {
+        address.to_string()
     }
 }
 
