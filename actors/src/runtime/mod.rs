@@ -8,6 +8,7 @@ pub mod clock;
 pub mod codec;
 pub mod disk;
 pub mod env;
+pub mod gossiper;
 pub mod items;
 pub mod message;
 pub mod network;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Gossip, Tokens, VNODE_TYPES_MAX};
+use super::{Gossip, Tokens, VNODE_TYPES_MAX, raise};
 use crate::protocol::hash::RingSize;
 use crate::protocol::id::{ClusterId, Epoch, NodeName, VnodeRef};
 use crate::protocol::plan::{STAGED_MAX, Staged};
@@ -149,6 +149,34 @@ impl Part {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::empty(self.cluster)
+    }
+
+    /// Takes in another part, so that merging the result is merging both. A part of another cluster is left
+    /// out.
+    pub fn absorb(&mut self, other: Self) {
+        if other.cluster != self.cluster {
+            return;
+        }
+        let epoch_of = |part: &Self| part.ring.as_ref().map(|ring| ring.epoch());
+        if epoch_of(&other) > epoch_of(self) {
+            self.ring = other.ring;
+        }
+        for (node, epoch) in &other.seen {
+            raise(&mut self.seen, node, epoch);
+        }
+        for (node, record) in &other.addresses {
+            raise(&mut self.addresses, node, record);
+        }
+        for (vnode, held) in other.tokens.iter() {
+            self.tokens.raise(vnode, held);
+        }
+        match (&mut self.staged, other.staged) {
+            (Some(mine), Some(theirs)) => {
+                mine.merge(&theirs);
+            }
+            (None, theirs) => self.staged = theirs,
+            (Some(_), None) => {}
+        }
     }
 
     /// Whether it may be merged into what `known` knows.

@@ -153,4 +153,14 @@ proptest! {
             prop_assert_eq!(&last, &relay);
         }
     }
+
+    #[test]
+    fn parts_joined_on_the_way_are_as_good_as_parts_one_by_one(acts in acts()) {
+        let parts: Vec<Part> = live(&acts).iter().map(Gossip::everything).collect();
+        let mut joined = Part::empty(parts[0].cluster);
+        for part in &parts {
+            joined.absorb(part.clone());
+        }
+        prop_assert_eq!(after([&joined]), after(&parts));
+    }
 }
