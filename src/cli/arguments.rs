@@ -38,7 +38,7 @@ pub(super) struct Common {
     /// The folder of the development nodes
     #[arg(long, global = true, value_name = "DIR", default_value = "./devrel")]
     pub(super) dir: PathBuf,
-    /// How to print what was asked for
+    /// How to print what was asked for; docs/json.md describes the JSON
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     pub(super) output: Format,
     /// How long to wait for an answer
@@ -49,9 +49,9 @@ pub(super) struct Common {
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    // For people.
     Table,
-    /// For programs: see docs/json.md
+    // For programs: see docs/json.md. Comments here would double the length of every help text.
     Json,
 }
 
@@ -69,6 +69,8 @@ pub(super) enum TargetError {
     Name(#[from] NameError),
     #[error(transparent)]
     Address(#[from] HostPortError),
+    #[error("write a node's name (tanodb1@127.0.0.1) or where it listens (127.0.0.1:7650)")]
+    Neither,
 }
 
 impl FromStr for Target {
@@ -77,8 +79,10 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, TargetError> {
         if text.contains('@') {
             Ok(Self::Name(NodeName::new(text)?))
-        } else {
+        } else if text.contains(':') {
             Ok(Self::Address(text.parse()?))
+        } else {
+            Err(TargetError::Neither)
         }
     }
 }
@@ -168,7 +172,8 @@ pub(super) enum Devrel {
     /// Print the end of a node's log
     Logs {
         /// Its name, or what stands before the @
-        node: String,
+        #[arg(value_name = "NODE")]
+        which: String,
         /// How many lines
         #[arg(long, default_value_t = 40)]
         lines: usize,
@@ -182,7 +187,9 @@ pub(super) enum Devrel {
 /// Which key, of how many replicas.
 #[derive(Debug, Args)]
 pub(super) struct KeyArguments {
+    /// The bucket
     pub(super) bucket: String,
+    /// The key in the bucket
     pub(super) key: String,
     /// Replicas of the key
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=16))]
@@ -252,6 +259,32 @@ mod tests {
     #[test]
     fn the_command_tree_is_sound() {
         Arguments::command().debug_assert();
+        for words in [
+            "node",
+            "demo",
+            "devrel start 3",
+            "devrel join",
+            "devrel status",
+            "devrel logs tanodb1",
+            "devrel stop",
+            "devrel clean",
+            "put b k v",
+            "get b k",
+            "delete b k",
+            "ping",
+            "cluster join tanodb1@127.0.0.1",
+            "cluster plan",
+            "cluster commit",
+            "cluster clear",
+            "member-status",
+            "ring-status",
+            "partitions",
+            "transfers",
+            "completions bash",
+        ] {
+            let words = ["tanodb"].into_iter().chain(words.split(' '));
+            assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
+        }
     }
 
     #[test]

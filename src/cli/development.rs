@@ -43,7 +43,7 @@ pub(super) async fn devrel(
             return failed.map_or(Ok(()), Err);
         }
         Devrel::Status => status(common)?,
-        Devrel::Logs { node, lines } => devrel::logs(dir, &node, lines)?,
+        Devrel::Logs { which, lines } => devrel::logs(dir, &which, lines)?,
         Devrel::Stop => {
             devrel::stop(dir).await?;
             status(common)?

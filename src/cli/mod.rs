@@ -44,7 +44,7 @@ pub fn main(
             Command::Ask(command) => in_runtime(ask(network, &common, command)),
             Command::Completions { shell } => print(&completions(shell)),
         },
-        Err(error) => match usage::failure(&error) {
+        Err(error) => match usage::failure(&error, std::env::args().skip(1)) {
             Some(failure) => Err(failure),
             None => print(error.render().to_string().as_bytes()),
         },

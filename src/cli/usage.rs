@@ -1,24 +1,26 @@
 //! What is said when the command line cannot be understood: the parser's words in our form.
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::arguments::Arguments;
 use crate::failure::Failure;
 
 /// The parser's error as a failure; `None`: it is not one but help or version, to be printed.
-pub(super) fn failure(error: &clap::Error) -> Option<Failure> {
-    let text = error.render().to_string();
+pub(super) fn failure(error: &clap::Error, words: impl Iterator<Item = String>) -> Option<Failure> {
     let kind = error.kind();
     if kind == ErrorKind::DisplayHelp || kind == ErrorKind::DisplayVersion {
         return None;
     }
     if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Some(Failure::usage("a command is missing", help_of(&text)));
+        return Some(Failure::usage("a command is missing", help_of(words)));
     }
+    let help = help_of(words);
     let next = match suggestion(error) {
-        Some(word) => format!("did you mean '{word}'? {}", help_of(&text)),
-        None => help_of(&text),
+        Some(word) => format!("did you mean '{word}'? {help}"),
+        None => help,
     };
-    Some(Failure::usage(first_paragraph(&text), next))
+    Some(Failure::usage(first_paragraph(&error.render().to_string()), next))
 }
 
 /// Up to the first empty line, on one line, without the label.
@@ -41,11 +43,31 @@ fn suggestion(error: &clap::Error) -> Option<&str> {
     None
 }
 
-/// `see 'tanodb cluster --help'` for an error that ends with
-/// `Usage: tanodb cluster [OPTIONS] <COMMAND>`.
-fn help_of(text: &str) -> String {
-    let usage = text.split("Usage: ").nth(1).unwrap_or("tanodb");
-    let is_word = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
-    let words: Vec<&str> = usage.split_whitespace().take_while(is_word).collect();
-    format!("see '{} --help'", words.join(" "))
+/// `see 'tanodb cluster --help'` for words that name the command `cluster`.
+fn help_of(words: impl Iterator<Item = String>) -> String {
+    let mut command = Arguments::command();
+    let mut path = vec![command.get_name().to_owned()];
+    for word in words {
+        if let Some(inner) = command.find_subcommand(&word).cloned() {
+            path.push(word);
+            command = inner;
+        }
+    }
+    format!("see '{} --help'", path.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_is_that_of_the_command_that_was_meant() {
+        let help = |words: &str| help_of(words.split(' ').map(str::to_owned));
+        assert_eq!(
+            help("--node 127.0.0.1:1 cluster commit --plan 1"),
+            "see 'tanodb cluster commit --help'"
+        );
+        assert_eq!(help("put cluster plan v --n 17"), "see 'tanodb put --help'");
+        assert_eq!(help("nonsense"), "see 'tanodb --help'");
+    }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use tanodb_actors::protocol::hash::RingSize;
+use tanodb_actors::protocol::id::NodeName;
 use tanodb_actors::wire::admin::PartitionTable;
 
 use crate::contact::Connect;
@@ -28,6 +29,9 @@ use checks::{Entry, Loss, loss};
 use members::Members;
 use nodes::Nodes;
 use screen::Screen;
+
+/// How long the demo waits for one answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +127,7 @@ impl<C: Connect> Demo<'_, C> {
     }
 
     /// What went with the dead nodes.
-    async fn loss(&mut self, dead: &[tanodb_actors::protocol::id::NodeName]) -> Vec<String> {
+    async fn loss(&mut self, dead: &[NodeName]) -> Vec<String> {
         let Some((last, seen)) = self.last_seen.take() else {
             return vec!["no node had said what it holds, so nobody knows what is lost".to_owned()];
         };
@@ -142,5 +146,5 @@ impl<C: Connect> Demo<'_, C> {
     }
 }
 
-/// How long the demo waits for one answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ impl<C: Connect> Demo<'_, C> {
         self.fill().await?;
 
         let more = self.options.nodes - 1;
-        self.screen.chapter(&format!("{} more join", counted(more.into(), "node")))?;
+        self.screen.chapter(&format!("{} join", counted(more.into(), "more node")))?;
         self.start_up_to(self.options.nodes).await?;
         self.stage_joins().await?;
 
