@@ -6,9 +6,11 @@
 pub mod agreement;
 pub mod claim;
 pub mod digest;
+pub mod due;
 pub mod gossip;
 pub mod handoff;
 pub mod hash;
+pub mod hints;
 pub mod id;
 pub mod liveness;
 pub mod plan;

@@ -22,12 +22,8 @@ use crate::runtime::network::connection::{FrameReader, FrameWriter, frame, parse
 use crate::runtime::transfer::{
     FrameArrived, TransferEnded, TransferProgressed, frame_part, read_frames,
 };
-use crate::runtime::vnode::message::{
-    AttemptKind, Part, ReceiverAsk, ReceiverAsked, ReceiverTold,
-};
-use crate::wire::message::{
-    CancelReason, Offer, Rejection, TransferKind, TransferMessage, kind,
-};
+use crate::runtime::vnode::message::{AttemptKind, Part, ReceiverAsk, ReceiverAsked, ReceiverTold};
+use crate::wire::message::{CancelReason, Offer, Rejection, TransferKind, TransferMessage, kind};
 use crate::wire::page::PageSlices;
 
 /// Bytes a source may send beyond what is acknowledged. Enough to hide a round trip at a gigabyte a second,

@@ -20,7 +20,9 @@ use crate::runtime::network::connection::{
     Connection, ConnectionLimits, FrameReader, FrameWriter, frame, parse,
 };
 use crate::runtime::network::dial::{DialError, dial};
-use crate::runtime::transfer::{FrameArrived, TransferEnded, TransferProgressed, part_frame, read_frames};
+use crate::runtime::transfer::{
+    FrameArrived, TransferEnded, TransferProgressed, part_frame, read_frames,
+};
 use crate::runtime::vnode::message::{Part, SenderAsk, SenderAsked, SenderTold};
 use crate::wire::frame::Frame;
 use crate::wire::message::{

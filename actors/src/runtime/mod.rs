@@ -4,17 +4,27 @@
 //! nodes can live in one process and in one simulated run.
 
 pub mod arbiters;
+pub mod chapter;
 pub mod clock;
 pub mod codec;
 pub mod disk;
 pub mod env;
 pub mod gossiper;
+pub mod handoff_receiver;
+pub mod handoff_sender;
 pub mod items;
 pub mod message;
 pub mod network;
+pub mod proposer;
 pub mod records;
 pub mod reply;
+pub mod ring_manager;
 pub mod rng;
+pub mod router;
 pub mod tcp;
 pub mod timers;
+pub mod transfer;
 pub mod transport;
+pub mod vnode;
+pub mod vnode_host;
+pub mod workers;

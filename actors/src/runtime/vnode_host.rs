@@ -111,8 +111,8 @@ impl VnodeHost {
         let named = vnode.clone();
         let slot = vnode.partition.0 as usize;
         let arbiters = links.env.arbiters.clone();
-        let address = arbiters
-            .start(slot, move |_| VnodeActor::new(links, named, kind, start, remains));
+        let address =
+            arbiters.start(slot, move |_| VnodeActor::new(links, named, kind, start, remains));
         let now = self.links.env.clock.now();
         let hosted = self.vnodes.entry(vnode.clone()).or_insert_with(|| Hosted {
             address: None,

@@ -21,6 +21,15 @@ pub enum Workers {
     Threads(Arc<mpsc::SyncSender<Job>>),
 }
 
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Here => "Here",
+            Self::Threads(_) => "Threads",
+        })
+    }
+}
+
 /// The work was not done: all workers are busy and the queue is full, or the work panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WorkFailed {

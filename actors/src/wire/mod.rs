@@ -6,4 +6,5 @@ pub mod delta;
 pub mod door;
 pub mod frame;
 pub mod message;
+pub mod offer;
 pub mod page;

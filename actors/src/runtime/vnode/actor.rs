@@ -22,7 +22,7 @@ use super::message::{
 };
 use super::raw::{Change, RawVnode};
 use super::record::{Receipt, VnodeRecord};
-use crate::protocol::handoff::{Effect, Event, Handoff, Incoming, Ignored, Outgoing, Step};
+use crate::protocol::handoff::{Effect, Event, Handoff, Ignored, Incoming, Outgoing, Step};
 use crate::protocol::hash::{RingHash, RingSize};
 use crate::protocol::id::{Incarnation, NodeId, TransferId, VnodeRef};
 use crate::protocol::stream::Stream;
@@ -88,8 +88,6 @@ pub struct VnodeLinks {
 pub(super) struct Sending {
     pub(super) stream: Stream<Change>,
     pub(super) sender: Option<Recipient<SenderTold>>,
-    /// Whether the debug lines per item are due.
-    pub(super) items_sent: u64,
 }
 
 /// One partition of one type.
@@ -183,7 +181,11 @@ impl VnodeActor {
     }
 
     /// Feeds one event to the machine and carries out what it answers. Tells whether anything moved.
-    pub(super) fn happened(&mut self, event: Event, ctx: &mut Context<Self>) -> Result<(), Ignored> {
+    pub(super) fn happened(
+        &mut self,
+        event: Event,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Ignored> {
         let partition = self.shown();
         let before = std::mem::replace(&mut self.handoff, Handoff::absent());
         let was = before.to_string();
@@ -322,7 +324,10 @@ impl VnodeActor {
                 _ => "owned",
             };
             let token = self.handoff.token();
-            rows.push(PartitionRow { token, ..row(container.to_owned(), owned.as_ref(), state.clone()) });
+            rows.push(PartitionRow {
+                token,
+                ..row(container.to_owned(), owned.as_ref(), state.clone())
+            });
         } else if let Handoff::Lost { token } = &self.handoff {
             rows.push(PartitionRow {
                 vnode_type: self.vnode.vnode_type.clone(),

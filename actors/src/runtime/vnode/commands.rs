@@ -145,7 +145,9 @@ impl VnodeActor {
     }
 
     fn give_up(&mut self, why: &str, ctx: &mut Context<Self>) {
-        let Some(transfer) = self.handoff.outgoing().map(|outgoing| outgoing.transfer) else { return };
+        let Some(transfer) = self.handoff.outgoing().map(|outgoing| outgoing.transfer) else {
+            return;
+        };
         self.ended_because = Some(CancelReason::Disconnected(why.to_owned()));
         let _ = self.happened(Event::Cancelled { transfer }, ctx);
     }
@@ -154,8 +156,8 @@ impl VnodeActor {
     fn work(&mut self, work: super::Work<Bytes>, admitted: Admitted, ctx: &mut Context<Self>) {
         let workers = self.links.workers.clone();
         let running = async move { (workers.run(work).await, admitted) };
-        ctx.spawn(running.into_actor(self).map(|(result, mut admitted), actor, ctx| {
-            match result {
+        ctx.spawn(running.into_actor(self).map(
+            |(result, mut admitted), actor, ctx| match result {
                 Ok(command) => {
                     admitted.execute.envelope.command = command;
                     actor.admit(admitted, ctx);
@@ -166,8 +168,8 @@ impl VnodeActor {
                 Err(error @ crate::runtime::workers::WorkFailed::Panicked) => {
                     admitted.reply.answer(Outcome::Stopped { reason: error.to_string() });
                 }
-            }
-        }));
+            },
+        ));
     }
 
     /// Passes a command to the target of the fence, once, and its answer back.
@@ -225,11 +227,8 @@ impl VnodeActor {
             admitted.reply.answer(Outcome::Busy);
             return;
         }
-        let wake = self.links.timers.at(
-            admitted.deadline,
-            ctx.address().recipient(),
-            DeadlinePassed,
-        );
+        let wake =
+            self.links.timers.at(admitted.deadline, ctx.address().recipient(), DeadlinePassed);
         if wake.is_err() {
             admitted.reply.answer(Outcome::Busy);
             return;

@@ -211,7 +211,8 @@ impl VnodeActor {
         ctx: &mut Context<Self>,
     ) {
         let (transfer, partition) = (outgoing.transfer, self.shown());
-        let Some(set) = self.hints.sets.get_mut(&generation).filter(|set| set.going.is_none()) else {
+        let Some(set) = self.hints.sets.get_mut(&generation).filter(|set| set.going.is_none())
+        else {
             let cancelled = Some(CancelReason::VnodeStopped("these hints are gone".to_owned()));
             self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled });
             return;
@@ -264,10 +265,9 @@ impl VnodeActor {
                 match going.rest.take().map(|range| (set.container.page(&range, limits), range)) {
                     Some((Ok(page), range)) => {
                         going.sequence += 1;
-                        going.rest = page.until.map(|after| ItemRange {
-                            after: Some(after),
-                            until: range.until,
-                        });
+                        going.rest = page
+                            .until
+                            .map(|after| ItemRange { after: Some(after), until: range.until });
                         let (sequence, content) = (going.sequence, PartContent::Hints);
                         let (items, count) = (page.items, page.count);
                         SenderTold::Part(Part { sequence, content, items, count })

@@ -117,7 +117,8 @@ impl OpTable {
                 break;
             }
             items.remove_stored(op_key(*op));
-            let floor = items.get_stored(&floor_key(op.minter)).map_or(0, |bytes| read_floor(&bytes));
+            let floor =
+                items.get_stored(&floor_key(op.minter)).map_or(0, |bytes| read_floor(&bytes));
             let raised = floor.max(op.counter).to_be_bytes();
             items.put_stored(floor_key(op.minter), Bytes::copy_from_slice(&raised));
         }

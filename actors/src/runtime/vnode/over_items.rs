@@ -116,7 +116,11 @@ impl<'a> Items<'a> {
         }
         let added = self.changed.iter();
         found.extend(added.filter_map(|(key, value)| Some((key.clone(), value.clone()?))));
-        found.into_iter().filter_map(|(key, value)| Some((self.author_key(key)?, value))).filter(|(key, _)| passes(key)).collect()
+        found
+            .into_iter()
+            .filter_map(|(key, value)| Some((self.author_key(key)?, value)))
+            .filter(|(key, _)| passes(key))
+            .collect()
     }
 
     fn author_key(&self, stored: Bytes) -> Option<Bytes> {

@@ -100,7 +100,7 @@ impl VnodeActor {
             Handoff::Sending(ownership, _) => (ownership.token, ownership.rebuilding),
             _ => return,
         };
-        self.sending = Some(Sending { stream: Stream::default(), sender: None, items_sent: 0 });
+        self.sending = Some(Sending { stream: Stream::default(), sender: None });
         self.tell_manager(VnodeNews::StartSender {
             kind: AttemptKind::Ownership,
             outgoing: outgoing.clone(),
@@ -227,7 +227,8 @@ impl VnodeActor {
 
     pub(super) fn end_attempt(&mut self, outgoing: &Outgoing, ctx: &mut Context<Self>) {
         let transfer = outgoing.transfer;
-        let reason = self.ended_because.take().unwrap_or(CancelReason::ActorEnded("vnode".to_owned()));
+        let reason =
+            self.ended_because.take().unwrap_or(CancelReason::ActorEnded("vnode".to_owned()));
         self.tell_sender(SenderTold::Stop(reason.clone()));
         self.sending = None;
         self.links.tell_peer.do_send(TellPeer {
@@ -367,7 +368,9 @@ fn delta(sequence: u64, changes: &[Change]) -> Part {
         match builder.push(change) {
             Ok(()) => count += 1,
             // The engine has checked the lengths when it stored the item.
-            Err(error) => log::error!(error:%; "a change cannot be encoded; the fence will find it"),
+            Err(error) => {
+                log::error!(error:%; "a change cannot be encoded; the fence will find it")
+            }
         }
     }
     Part { sequence, content: PartContent::Delta, items: builder.finish(), count }

@@ -304,9 +304,9 @@ fn store_part(staging: &mut dyn RawVnode, part: &Part) -> Result<u64, ContainerE
             staging.apply(&changes)?;
             Ok(changes.len() as u64)
         }
-        PartContent::Hints => staging.merge(&part.items).map(|changes: Changes| {
-            changes.items.len() as u64
-        }),
+        PartContent::Hints => {
+            staging.merge(&part.items).map(|changes: Changes| changes.items.len() as u64)
+        }
     }
 }
 

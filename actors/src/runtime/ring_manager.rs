@@ -1,0 +1,449 @@
+//! The ring manager: what this node knows of the cluster, and which transfers it takes part in.
+//!
+//! Owns: the ring and all that is gossiped ([`Gossip`]), this node's vote on the next ring ([`Acceptor`]),
+//! the slots and attempts of its transfers, the plan it showed last.
+//! Hears: gossip, votes, joins and operators (through the router), what vnodes say of themselves, senders
+//! and receivers, who is up.
+//! Tells: everybody in the node who needs the ring, the tokens or the door rules; subscribers to ownership
+//! events; the gossiper. It spawns senders and receivers.
+//!
+//! A ring is durable before anyone hears of it. What is due is decided in [`crate::protocol::due`].
+
+mod admin;
+mod agreement;
+mod events;
+mod inbound;
+mod join;
+mod membership;
+mod outbound;
+mod reports;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+pub use admin::AdminAsked;
+pub use agreement::{AGREEMENT_RECORD, CANDIDATE_RECORD};
+pub use events::{OwnershipChanged, Subscribe};
+pub use membership::founded_vnodes;
+pub use outbound::TransferSettings;
+
+use crate::protocol::agreement::Acceptor;
+use crate::protocol::gossip::{Gossip, Held, News, Part};
+use crate::protocol::id::{NodeId, NodeName, VnodeRef, VnodeType, VoterId};
+use crate::protocol::plan::Plan;
+use crate::protocol::ring::Ring;
+use crate::runtime::env::Env;
+use crate::runtime::message::{
+    AddressesChanged, AskPeer, DoorRules, DoorRulesChanged, LivenessChanged, PeerAsked,
+    RingChanged, ServingChanged, TellPeer, TokensLearned,
+};
+use crate::runtime::network::message::{
+    GossipArrived, GossipGiven, GossipWanted, IncarnationSeen, PassOn, Spread,
+};
+use crate::runtime::records;
+use crate::runtime::timers::Timers;
+use crate::runtime::vnode::message::SourceGone;
+use crate::runtime::vnode_host::VnodeHost;
+use crate::wire::message::{Introduction, PeerMessage};
+
+use membership::Membership;
+use outbound::Transfers;
+
+/// The control record that holds the newest ring.
+pub const RING_RECORD: &str = "ring";
+
+/// The control record that holds tokens, staged changes and addresses.
+pub const KNOWLEDGE_RECORD: &str = "knowledge";
+
+/// How often what an event may have missed is looked at again. Nothing waits for it.
+const REPAIR_TICK: Duration = Duration::from_secs(10);
+
+/// Who this node is, for as long as its process lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The node in this life.
+    pub me: NodeId,
+    /// Its vote.
+    pub voter: VoterId,
+    /// Where others reach it.
+    pub address: String,
+}
+
+/// Whom the ring manager talks to.
+pub struct ManagerLinks {
+    /// The world outside.
+    pub env: Env,
+    /// The node's timers.
+    pub timers: Timers,
+    /// The vnode host.
+    pub host: Addr<VnodeHost>,
+    /// Other members, with an answer.
+    pub ask_peer: Recipient<AskPeer>,
+    /// Other members, without.
+    pub tell_peer: Recipient<TellPeer>,
+    /// Who learns of rings.
+    pub ring: Vec<Recipient<RingChanged>>,
+    /// Who learns of tokens.
+    pub tokens: Vec<Recipient<TokensLearned>>,
+    /// Who learns whom to let in.
+    pub doors: Vec<Recipient<DoorRulesChanged>>,
+    /// Who learns where members listen.
+    pub addresses: Recipient<AddressesChanged>,
+    /// Who learns whether this node serves.
+    pub serving: Recipient<ServingChanged>,
+    /// The gossiper, for what this node decided or did.
+    pub spread: Recipient<Spread>,
+    /// The gossiper, for what it has learned.
+    pub pass_on: Recipient<PassOn>,
+}
+
+/// The ring manager of one node.
+pub struct RingManager {
+    links: ManagerLinks,
+    identity: Identity,
+    /// Vnode types this node hosts.
+    types: Vec<VnodeType>,
+    gossip: Gossip,
+    acceptor: Acceptor<Ring>,
+    membership: Membership,
+    transfers: Transfers,
+    up: BTreeSet<NodeName>,
+    shown: Option<Plan>,
+    /// Proposals of this life, for their ids.
+    proposals: u64,
+    /// Waits for the outcome of a commit.
+    is_committing: bool,
+    subscribers: Vec<Recipient<OwnershipChanged>>,
+    is_saving: bool,
+    has_unsaved: bool,
+    /// Votes whose record is being written; an answer waits for all of them.
+    votes_saving: u32,
+    n_val: u32,
+    /// What others say of this node's own life: it was here before and has lost its data.
+    is_unreadmitted: bool,
+}
+
+/// Where news come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// This node decided or did it.
+    Own,
+    /// Another member told it.
+    Learned,
+}
+
+/// Look again at what an event may have missed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct RepairTick;
+
+/// What a ring manager starts with.
+pub struct ManagerStart {
+    /// Who this node is.
+    pub identity: Identity,
+    /// Vnode types it hosts.
+    pub types: Vec<VnodeType>,
+    /// What it knows.
+    pub gossip: Gossip,
+    /// Its vote.
+    pub acceptor: Acceptor<Ring>,
+    /// Limits and periods of transfers.
+    pub settings: TransferSettings,
+    /// Replicas of a key, for the warning of a plan.
+    pub n_val: u32,
+    /// Whether the ring lists this node in an earlier life.
+    pub is_unreadmitted: bool,
+}
+
+impl RingManager {
+    /// A ring manager that knows what `start` says.
+    #[must_use]
+    pub fn knowing(links: ManagerLinks, start: ManagerStart) -> Self {
+        let me = start.identity.me.name.clone();
+        Self {
+            links,
+            identity: start.identity,
+            types: start.types,
+            gossip: start.gossip,
+            acceptor: start.acceptor,
+            membership: Membership::Settled,
+            transfers: Transfers::none(start.settings),
+            up: BTreeSet::from([me]),
+            shown: None,
+            proposals: 0,
+            is_committing: false,
+            subscribers: Vec::new(),
+            is_saving: false,
+            has_unsaved: false,
+            votes_saving: 0,
+            n_val: start.n_val,
+            is_unreadmitted: start.is_unreadmitted,
+        }
+    }
+
+    fn me(&self) -> &NodeId {
+        &self.identity.me
+    }
+
+    fn ring(&self) -> &Arc<Ring> {
+        self.gossip.ring()
+    }
+
+    fn introduction(&self) -> Introduction {
+        let mark = self.gossip.ring_mark();
+        Introduction {
+            node: self.me().clone(),
+            address: self.identity.address.clone(),
+            cluster: self.gossip.cluster(),
+            epoch: mark.epoch,
+            ring: mark.digest,
+            ring_size: self.ring().size(),
+        }
+    }
+
+    /// Takes in what another node knows. A newer ring is made durable first.
+    fn learn(&mut self, part: Part, ctx: &mut Context<Self>) {
+        match self.gossip.ring_ahead(&part) {
+            Ok(None) => self.merge(&part, ctx),
+            Ok(Some(ring)) => {
+                let saved = records::save(self.links.env.disk.as_ref(), RING_RECORD, ring.as_ref());
+                ctx.spawn(saved.into_actor(self).map(move |saved, actor, ctx| match saved {
+                    Ok(()) => actor.merge(&part, ctx),
+                    Err(error) => {
+                        log::error!(error:%; "a newer ring is not durable and is not used; gossip brings it again");
+                    }
+                }));
+            }
+            Err(error) => log::warn!(error:%; "gossip is refused; nothing of it was taken in"),
+        }
+    }
+
+    fn merge(&mut self, part: &Part, ctx: &mut Context<Self>) {
+        match self.gossip.merge(part) {
+            Ok(news) if news.is_empty() => {}
+            Ok(news) => self.announce(&news, Source::Learned, ctx),
+            Err(error) => log::warn!(error:%; "gossip is refused; nothing of it was taken in"),
+        }
+    }
+
+    /// Tells everybody what is new.
+    fn announce(&mut self, news: &News, source: Source, ctx: &mut Context<Self>) {
+        if news.ring {
+            self.ring_adopted(ctx);
+        }
+        for vnode in &news.contested {
+            log::error!(partition = vnode.partition.0; "two nodes claim one token; one of them is wrong");
+        }
+        for change in &news.void {
+            log::warn!(node:% = change.change.node().name; "a staged change is void; stage it again if it is still wanted");
+        }
+        if news.ring || news.staged || !news.addresses.is_empty() {
+            self.tell_doors();
+        }
+        self.tell_tokens(&news.tokens);
+        let part = self.gossip.part_of(news);
+        // What this node alone knows, that it has seen the ring, is spread; the rest was spread already.
+        let is_own = news.seen.contains(&self.me().name);
+        match source {
+            Source::Learned if !is_own => self.links.pass_on.do_send(PassOn(part)),
+            Source::Learned | Source::Own => self.links.spread.do_send(Spread(part)),
+        }
+        self.save_knowledge(ctx);
+        self.check_membership(ctx);
+        self.consider(ctx);
+    }
+
+    fn ring_adopted(&mut self, ctx: &mut Context<Self>) {
+        let ring = Arc::clone(self.ring());
+        log::info!(epoch:% = ring.epoch(), members = ring.members().len(); "ring adopted");
+        self.acceptor = self.acceptor.clone().learned(ring.epoch());
+        self.shown = None;
+        for recipient in &self.links.ring {
+            recipient.do_send(RingChanged(Arc::clone(&ring)));
+        }
+        self.emit(&OwnershipChanged::RingAdopted { ring });
+        self.cancel_superseded(ctx);
+    }
+
+    fn tell_tokens(&mut self, vnodes: &[VnodeRef]) {
+        if vnodes.is_empty() {
+            return;
+        }
+        let tokens = self.gossip.tokens();
+        let held = |vnode: &VnodeRef| Some((vnode.clone(), tokens.get(vnode)?.clone()));
+        let learned: Arc<Vec<(VnodeRef, Held)>> =
+            Arc::new(vnodes.iter().filter_map(held).collect());
+        for recipient in &self.links.tokens {
+            recipient.do_send(TokensLearned(Arc::clone(&learned)));
+        }
+        for (vnode, held) in learned.iter() {
+            self.emit(&OwnershipChanged::HolderChanged {
+                vnode: vnode.clone(),
+                token: held.token,
+                holder: held.holder.clone(),
+            });
+        }
+    }
+
+    fn staged_nodes(&self) -> BTreeSet<NodeId> {
+        let active = self.gossip.staged().active(self.ring().epoch());
+        active.map(|staged| staged.change.node().clone()).collect()
+    }
+
+    fn tell_doors(&self) {
+        let rules = Arc::new(DoorRules {
+            me: self.introduction(),
+            ring: Arc::clone(self.ring()),
+            staged: self.staged_nodes(),
+            ready: true,
+        });
+        for recipient in &self.links.doors {
+            recipient.do_send(DoorRulesChanged(Arc::clone(&rules)));
+        }
+        let me = &self.me().name;
+        let others = self.gossip.addresses().iter().filter(|(name, _)| *name != me);
+        let addresses = others.map(|(name, record)| (name.clone(), record.address.clone()));
+        self.links.addresses.do_send(AddressesChanged(addresses.collect()));
+    }
+
+    /// Tells everybody everything: at the start, and after joining another cluster.
+    fn tell_all(&mut self, ctx: &mut Context<Self>) {
+        for recipient in &self.links.ring {
+            recipient.do_send(RingChanged(Arc::clone(self.ring())));
+        }
+        let vnodes: Vec<VnodeRef> =
+            self.gossip.tokens().iter().map(|(vnode, _)| vnode.clone()).collect();
+        self.tell_doors();
+        self.tell_tokens(&vnodes);
+        self.save_knowledge(ctx);
+    }
+
+    /// Keeps tokens, staged changes and addresses over a restart. What changes while a save is under way is
+    /// saved after it: at most one save at a time.
+    fn save_knowledge(&mut self, ctx: &mut Context<Self>) {
+        if self.is_saving {
+            self.has_unsaved = true;
+            return;
+        }
+        self.is_saving = true;
+        let part = self.gossip.everything();
+        let saved = records::save(self.links.env.disk.as_ref(), KNOWLEDGE_RECORD, &part);
+        ctx.spawn(saved.into_actor(self).map(|saved, actor, ctx| {
+            actor.is_saving = false;
+            if let Err(error) = saved {
+                log::warn!(error:%; "tokens and staged changes are not saved; other members remember them");
+            }
+            if std::mem::take(&mut actor.has_unsaved) {
+                actor.save_knowledge(ctx);
+            }
+        }));
+    }
+
+    fn emit(&self, event: &OwnershipChanged) {
+        for subscriber in &self.subscribers {
+            subscriber.do_send(event.clone());
+        }
+    }
+
+    fn repair_later(&self, ctx: &mut Context<Self>) {
+        let to = ctx.address().recipient();
+        if self.links.timers.after(REPAIR_TICK, to, RepairTick).is_err() {
+            log::warn!("too many timers; missed events are not looked for");
+        }
+    }
+}
+
+impl Actor for RingManager {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(4_096);
+        let (boot, address) = (self.me().incarnation.boot, self.identity.address.clone());
+        self.gossip.announce(boot, &address);
+        self.tell_all(ctx);
+        self.links.serving.do_send(ServingChanged { waits_for: None });
+        self.repair_later(ctx);
+        self.consider(ctx);
+    }
+}
+
+impl Handler<RepairTick> for RingManager {
+    type Result = ();
+
+    fn handle(&mut self, _: RepairTick, ctx: &mut Self::Context) {
+        self.expire_slots(ctx);
+        self.consider(ctx);
+        self.repair_later(ctx);
+    }
+}
+
+impl Handler<GossipWanted> for RingManager {
+    type Result = ();
+
+    fn handle(&mut self, wanted: GossipWanted, _: &mut Self::Context) {
+        let missing = match &wanted.theirs {
+            Some(theirs) => self.gossip.parts_missing(theirs),
+            None => Part::empty(self.gossip.cluster()),
+        };
+        let digest = self.gossip.digest();
+        wanted.reply.answer(Some(GossipGiven { digest, missing }));
+    }
+}
+
+impl Handler<GossipArrived> for RingManager {
+    type Result = ();
+
+    fn handle(&mut self, arrived: GossipArrived, ctx: &mut Self::Context) {
+        self.learn(arrived.part, ctx);
+    }
+}
+
+impl Handler<PeerAsked> for RingManager {
+    type Result = ();
+
+    fn handle(&mut self, asked: PeerAsked, ctx: &mut Self::Context) {
+        let PeerAsked { from: _, message, reply } = asked;
+        match message {
+            PeerMessage::Ask(question) => self.vote(*question, reply, ctx),
+            PeerMessage::StoreCandidate(ring) => self.store_candidate(&ring, reply, ctx),
+            PeerMessage::ReportRequest(request) => self.report(&request, reply, ctx),
+            PeerMessage::FetchRing => {
+                reply.answer(PeerMessage::Gossip(Box::new(self.gossip.everything())));
+            }
+            PeerMessage::StageJoin { node, voter, address, ring_size } => {
+                reply.answer(self.stage_join(node, voter, address, ring_size, ctx));
+            }
+            _ => drop(reply),
+        }
+    }
+}
+
+impl Handler<LivenessChanged> for RingManager {
+    type Result = ();
+
+    fn handle(&mut self, changed: LivenessChanged, ctx: &mut Self::Context) {
+        let gone: Vec<NodeName> = self.up.difference(&changed.0).cloned().collect();
+        self.up = changed.0.as_ref().clone();
+        for node in gone {
+            self.links.host.do_send(SourceGone { node: node.clone(), alive: None });
+            self.cancel_towards(&node, ctx);
+        }
+        self.consider(ctx);
+    }
+}
+
+impl Handler<IncarnationSeen> for RingManager {
+    type Result = ();
+
+    fn handle(&mut self, seen: IncarnationSeen, ctx: &mut Self::Context) {
+        let IncarnationSeen(node) = seen;
+        self.links.host.do_send(SourceGone { node: node.name.clone(), alive: Some(node.clone()) });
+        if !self.ring().lists(&node) && self.ring().is_member(&node.name) {
+            log::warn!(node:%; "a member came back without its data; its vnodes answer Lost");
+            self.cancel_towards(&node.name, ctx);
+        }
+    }
+}

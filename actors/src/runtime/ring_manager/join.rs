@@ -1,0 +1,139 @@
+//! The joiner's conversation with a member: fetch the ring, stage the join.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::protocol::gossip::Part;
+use crate::protocol::id::{NodeName, VoterId};
+use crate::protocol::ring::Ring;
+use crate::runtime::env::Env;
+use crate::runtime::network::connection::{Connection, ConnectionLimits, frame, parse};
+use crate::runtime::network::dial::{DialError, dial};
+use crate::wire::message::{Hello, PeerMessage, kind};
+
+/// How long the member may take for each answer.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// What a joiner comes back with.
+pub(super) struct Joined {
+    /// All that the member knows.
+    pub(super) part: Part,
+    /// Its ring.
+    pub(super) ring: Arc<Ring>,
+    /// Who the member is.
+    pub(super) contact: NodeName,
+}
+
+/// Why a node could not join. It stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JoinFailed {
+    /// Nobody could be reached there, or whoever is there refuses.
+    #[error("Node {address} is not reachable! ({why})")]
+    NotReachable { address: String, why: String },
+    /// Whoever is there refused the connection.
+    #[error("Failed: {0}")]
+    Refused(String),
+    /// The member did not give its ring.
+    #[error("Failed: Unable to get ring from '{contact}' ({why})")]
+    NoRing { contact: NodeName, why: String },
+    /// The member's ring has another size.
+    #[error(
+        "Failed: '{contact}' has a different ring_creation_size ({theirs}, this node has {mine})"
+    )]
+    OtherRingSize { contact: NodeName, theirs: u32, mine: u32 },
+    /// The member refused to stage it.
+    #[error("{0}")]
+    NotStaged(String),
+    /// This node holds items that the cluster does not know.
+    #[error("Failed: This node holds {objects} items, and joining would discard them")]
+    HoldsItems { objects: u64 },
+    /// The cluster's ring could not be stored here.
+    #[error("Failed: the cluster's ring cannot be stored: {0}")]
+    NotDurable(String),
+}
+
+impl JoinFailed {
+    /// What to do next.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::NotReachable { .. } => "check the address and that the node runs, then try again",
+            Self::Refused(_) | Self::NoRing { .. } | Self::NotStaged(_) => {
+                "nothing was changed; see 'tanodb member-status' on both nodes"
+            }
+            Self::OtherRingSize { .. } => {
+                "start this node with an empty data directory and the cluster's --ring-size"
+            }
+            Self::HoldsItems { .. } => {
+                "read what you need from it, then start it with an empty data directory and join again"
+            }
+            Self::NotDurable(_) => "free or repair the disk of this node, then try again",
+        }
+    }
+}
+
+/// Asks a member for its ring and to stage this node's join.
+pub(super) async fn fetch_and_stage(
+    env: &Env,
+    address: &str,
+    hello: Hello,
+    voter: VoterId,
+) -> Result<Joined, JoinFailed> {
+    let not_reachable = |why: String| JoinFailed::NotReachable { address: address.to_owned(), why };
+    let (mut connection, welcome) = dial(env, address, &hello, ConnectionLimits::default())
+        .await
+        .map_err(|error| match error {
+        DialError::Refused(refusal) => JoinFailed::Refused(refusal.to_string()),
+        other => not_reachable(other.to_string()),
+    })?;
+    let contact = welcome.from.node.name;
+    let Some(me) = hello.from else { return Err(not_reachable("no introduction".to_owned())) };
+    if contact == me.node.name {
+        return Err(JoinFailed::Refused("This node cannot join itself in a cluster".to_owned()));
+    }
+    let (theirs, mine) = (welcome.from.ring_size.count(), me.ring_size.count());
+    if theirs != mine {
+        return Err(JoinFailed::OtherRingSize { contact, theirs, mine });
+    }
+    let no_ring = |why: String| JoinFailed::NoRing { contact: contact.clone(), why };
+    let stage = PeerMessage::StageJoin {
+        node: me.node,
+        voter,
+        address: me.address,
+        ring_size: me.ring_size,
+    };
+    match ask(env, &mut connection, 1, &stage).await.map_err(no_ring)? {
+        PeerMessage::JoinStaged { refused: None } => {}
+        PeerMessage::JoinStaged { refused: Some(why) } => return Err(JoinFailed::NotStaged(why)),
+        _ => return Err(no_ring("an answer that does not fit".to_owned())),
+    }
+    match ask(env, &mut connection, 2, &PeerMessage::FetchRing).await.map_err(no_ring)? {
+        PeerMessage::Gossip(part) => match part.ring.clone() {
+            Some(ring) => Ok(Joined { part: *part, ring, contact: contact.clone() }),
+            None => Err(no_ring("it sent none".to_owned())),
+        },
+        _ => Err(no_ring("an answer that does not fit".to_owned())),
+    }
+}
+
+async fn ask(
+    env: &Env,
+    connection: &mut Connection,
+    id: u64,
+    message: &PeerMessage,
+) -> Result<PeerMessage, String> {
+    let sending = connection.writer.send(frame(kind::PEER, id, message));
+    sending.await.map_err(|error| error.to_string())?;
+    let answered = async {
+        loop {
+            match connection.reader.next().await {
+                Ok(Some(frame)) if frame.kind == kind::PEER_ANSWER && frame.id == id => {
+                    return parse::<PeerMessage>(&frame).map_err(|error| error.to_string());
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Err("it closed the connection".to_owned()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    };
+    env.clock.timeout(ANSWER_MAX, answered).await.unwrap_or(Err("no answer in time".to_owned()))
+}

@@ -1,0 +1,249 @@
+//! How this node comes into a cluster: its own join, and the joins it stages for others.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::admin::refused;
+use super::join::{JoinFailed, Joined, fetch_and_stage};
+use super::{RING_RECORD, RingManager};
+use crate::protocol::agreement::Acceptor;
+use crate::protocol::gossip::{AddressRecord, Gossip, Held, News, Part};
+use crate::protocol::handoff::Handoff;
+use crate::protocol::hash::RingSize;
+use crate::protocol::id::{NodeId, Token, VnodeRef, VoterId};
+use crate::protocol::plan::{Change, JoinError, check_join};
+use crate::protocol::ring::Ring;
+use crate::runtime::message::ServingChanged;
+use crate::runtime::records;
+use crate::runtime::reply::Reply;
+use crate::runtime::vnode_host::{ForgetVnodes, ObserveVnodes, StartVnodes};
+use crate::wire::admin::AdminAnswer;
+use crate::wire::message::{Hello, PROTOCOL_VERSION, PeerMessage, Purpose};
+
+/// Where this node stands with its cluster.
+pub(super) enum Membership {
+    /// In the cluster of its ring, which may be its own.
+    Settled,
+    /// Its join is being staged; it serves nobody.
+    Joining,
+    /// Knows the cluster's ring, which does not list it yet. If the join is cleared, it goes back.
+    Staged {
+        /// The ring it founded.
+        own: Arc<Ring>,
+    },
+}
+
+/// All vnodes of a ring that one node founded, with the tokens it speaks under.
+#[must_use]
+pub fn founded_vnodes(
+    ring: &Ring,
+    types: &[crate::protocol::id::VnodeType],
+) -> Vec<(VnodeRef, Token)> {
+    let token = Token::minted(ring.epoch());
+    let of_type = |vnode_type: &crate::protocol::id::VnodeType| {
+        let vnode_type = vnode_type.clone();
+        ring.size()
+            .partitions()
+            .map(move |partition| (VnodeRef { vnode_type: vnode_type.clone(), partition }, token))
+    };
+    types.iter().flat_map(of_type).collect()
+}
+
+impl RingManager {
+    /// Joins the cluster of `contact`, if this node is alone and empty.
+    pub(super) fn join(
+        &mut self,
+        contact: String,
+        reply: Reply<AdminAnswer>,
+        ctx: &mut Context<Self>,
+    ) {
+        let me = self.me().name.clone();
+        if contact == me.as_str() || contact == self.identity.address {
+            reply.answer(refused(
+                "Failed: This node cannot join itself in a cluster",
+                "name another node: tanodb cluster join NODE --node NEW",
+            ));
+            return;
+        }
+        let is_alone = self.ring().members().len() == 1;
+        match self.membership {
+            Membership::Settled if is_alone && self.staged_nodes().is_empty() => {}
+            Membership::Settled | Membership::Joining | Membership::Staged { .. } => {
+                reply.answer(refused(
+                    "Failed: This node is already a member of a cluster",
+                    "join a node that is in no cluster yet; 'tanodb member-status' shows this one's",
+                ));
+                return;
+            }
+        }
+        self.membership = Membership::Joining;
+        self.links
+            .serving
+            .do_send(ServingChanged { waits_for: Some(format!("joining {contact}")) });
+        let counting = self.links.host.send(ObserveVnodes).into_actor(self);
+        ctx.spawn(counting.map(move |rows, actor, ctx| {
+            let objects: u64 = rows.iter().flatten().map(|row| row.objects).sum();
+            if objects > 0 {
+                actor.join_failed(reply, &JoinFailed::HoldsItems { objects });
+            } else {
+                actor.dial_contact(contact, reply, ctx);
+            }
+        }));
+    }
+
+    fn dial_contact(
+        &mut self,
+        contact: String,
+        reply: Reply<AdminAnswer>,
+        ctx: &mut Context<Self>,
+    ) {
+        let known = self.gossip.addresses().iter();
+        let known = known.map(|(name, record)| (name.to_string(), record.address.clone()));
+        let address = known.into_iter().find(|(name, _)| *name == contact);
+        let address = address.map_or_else(|| contact.clone(), |(_, address)| address);
+        let hello = Hello {
+            purpose: Purpose::Join,
+            protocol: PROTOCOL_VERSION,
+            from: Some(self.introduction()),
+            to: None,
+        };
+        let (env, voter) = (self.links.env.clone(), self.identity.voter);
+        let joining = async move { fetch_and_stage(&env, &address, hello, voter).await };
+        ctx.spawn(joining.into_actor(self).map(move |joined, actor, ctx| match joined {
+            Ok(joined) => actor.adopt_cluster(joined, reply, ctx),
+            Err(failed) => actor.join_failed(reply, &failed),
+        }));
+    }
+
+    fn join_failed(&mut self, reply: Reply<AdminAnswer>, failed: &JoinFailed) {
+        self.membership = Membership::Settled;
+        self.links.serving.do_send(ServingChanged { waits_for: None });
+        reply.answer(refused(&failed.to_string(), failed.hint()));
+    }
+
+    fn adopt_cluster(
+        &mut self,
+        joined: Joined,
+        reply: Reply<AdminAnswer>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Joined { part, ring, contact } = joined;
+        let saved = records::save(self.links.env.disk.as_ref(), RING_RECORD, ring.as_ref());
+        ctx.spawn(saved.into_actor(self).map(move |saved, actor, ctx| {
+            if let Err(error) = saved {
+                actor.join_failed(reply, &JoinFailed::NotDurable(error.to_string()));
+                return;
+            }
+            let own = Arc::clone(actor.ring());
+            actor.links.host.do_send(ForgetVnodes);
+            actor.start_over(ring, Some(&part), ctx);
+            actor.membership = Membership::Staged { own };
+            actor.links.serving.do_send(ServingChanged { waits_for: None });
+            let node = actor.me().name.clone();
+            log::info!(contact:%; "staged to join a cluster");
+            reply.answer(AdminAnswer::JoinStaged { node, contact });
+        }));
+    }
+
+    /// Forgets everything and knows this ring, and what `part` says.
+    fn start_over(&mut self, ring: Arc<Ring>, part: Option<&Part>, ctx: &mut Context<Self>) {
+        self.acceptor = Acceptor::after(ring.epoch());
+        self.gossip = Gossip::new(self.me().name.clone(), ring);
+        if let Some(Err(error)) = part.map(|part| self.gossip.merge(part)) {
+            log::warn!(error:%; "what the cluster knows was refused; gossip brings it again");
+        }
+        let (boot, address) = (self.me().incarnation.boot, self.identity.address.clone());
+        self.gossip.announce(boot, &address);
+        self.shown = None;
+        self.tell_all(ctx);
+    }
+
+    /// Looks whether a staged join was committed or cleared.
+    pub(super) fn check_membership(&mut self, ctx: &mut Context<Self>) {
+        let Membership::Staged { own } = &self.membership else { return };
+        if self.ring().lists(self.me()) {
+            log::info!(epoch:% = self.ring().epoch(); "member of the cluster");
+            self.membership = Membership::Settled;
+            return;
+        }
+        if self.staged_nodes().contains(self.me()) {
+            return;
+        }
+        log::warn!("the staged join was cleared; this node is on its own again");
+        let own = Arc::clone(own);
+        self.membership = Membership::Settled;
+        let saved = records::save(self.links.env.disk.as_ref(), RING_RECORD, own.as_ref());
+        ctx.spawn(saved.into_actor(self).map(move |saved, actor, ctx| {
+            if let Err(error) = saved {
+                log::error!(error:%; "the node's own ring is not durable; it founds another at its next start");
+            }
+            actor.found(own, ctx);
+        }));
+    }
+
+    /// Speaks for every vnode of a ring that only this node is in.
+    fn found(&mut self, ring: Arc<Ring>, ctx: &mut Context<Self>) {
+        let vnodes = founded_vnodes(&ring, &self.types);
+        self.links.host.do_send(ForgetVnodes);
+        self.start_over(ring, None, ctx);
+        let holder = self.me().clone();
+        for (vnode, token) in &vnodes {
+            self.gossip.hold(vnode, &Held { token: *token, holder: holder.clone() });
+        }
+        let owned = vnodes.into_iter().map(|(vnode, token)| (vnode, Handoff::owner(token)));
+        self.links.host.do_send(StartVnodes(owned.collect()));
+        self.tell_all(ctx);
+    }
+
+    /// Stages the join of another node.
+    pub(super) fn stage_join(
+        &mut self,
+        node: NodeId,
+        voter: VoterId,
+        address: String,
+        ring_size: RingSize,
+        ctx: &mut Context<Self>,
+    ) -> PeerMessage {
+        let refused = self.check_joiner(&node, ring_size).err();
+        if refused.is_some() {
+            return PeerMessage::JoinStaged { refused };
+        }
+        let minter = self.me().incarnation.nonce;
+        let boot = node.incarnation.boot;
+        let name = node.name.clone();
+        let staged = self.gossip.stage(minter, Change::Join { node, voter });
+        if let Err(error) = staged {
+            return PeerMessage::JoinStaged { refused: Some(format!("Failed: {error}")) };
+        }
+        self.gossip.learn_address(&name, &AddressRecord { boot, address });
+        log::info!(node:% = name; "a join is staged");
+        let news = News { staged: true, addresses: vec![name], ..News::default() };
+        self.announce(&news, super::Source::Own, ctx);
+        PeerMessage::JoinStaged { refused: None }
+    }
+
+    fn check_joiner(&self, node: &NodeId, ring_size: RingSize) -> Result<(), String> {
+        match self.membership {
+            Membership::Settled => {}
+            Membership::Joining | Membership::Staged { .. } => {
+                let me = &self.me().name;
+                return Err(format!("Failed: '{me}' is joining a cluster itself"));
+            }
+        }
+        let mine = self.ring().size();
+        if ring_size != mine {
+            let me = &self.me().name;
+            let (mine, theirs) = (mine.count(), ring_size.count());
+            return Err(format!(
+                "Failed: '{me}' has a different ring_creation_size ({mine}, this node has {theirs})"
+            ));
+        }
+        check_join(self.ring(), self.gossip.staged(), node).map_err(|error| match error {
+            JoinError::AlreadyMember { node } => {
+                format!("Failed: '{node}' is already a member of this cluster")
+            }
+            other => format!("Failed: {other}"),
+        })
+    }
+}
