@@ -80,11 +80,14 @@ fn status(common: &Common) -> Result<String, Failure> {
         ("Log", left),
     ]);
     for node in nodes {
-        let state = if node.is_running() { "running" } else { "stopped" };
+        let (process, state) = match node.is_running() {
+            true => (node.process.pid.to_string(), "running"),
+            false => ("-".to_owned(), "stopped"),
+        };
         columns.row([
             quoted(&node.name),
             node.address.to_string(),
-            node.process.pid.to_string(),
+            process,
             state.to_owned(),
             log(&node.name),
         ]);
