@@ -75,7 +75,11 @@ pub async fn run<C: Connect>(
             let took = duration(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
             demo.screen.print(&format!("\nAll of it held. Done in {took}.\n"))
         }
-        Err(failure) => {
+        Err(End::Interrupted) => {
+            demo.nodes.stop().await?;
+            Err(Failure::failed("interrupted; the nodes are stopped", "run it again"))
+        }
+        Err(End::Failed(failure)) => {
             let failure = demo.explained(failure).await;
             // The failure that matters is the first one.
             demo.nodes.stop().await.ok();
@@ -94,19 +98,27 @@ struct Demo<'a, C: Connect> {
     last_seen: Option<(PartitionTable, Instant)>,
 }
 
+/// Why the story was not told to its end.
+enum End {
+    /// Ctrl-C.
+    Interrupted,
+    /// Something did not hold.
+    Failed(Failure),
+}
+
 impl<C: Connect> Demo<'_, C> {
-    async fn until_done_or_interrupted(&mut self) -> Result<(), Failure> {
+    async fn until_done_or_interrupted(&mut self) -> Result<(), End> {
         let told = {
             let interrupted = pin!(actix_rt::signal::ctrl_c());
             let story = pin!(self.story());
             match select(story, interrupted).await {
-                Either::Left((told, _)) => told,
-                Either::Right(_) => Err(Failure::failed("interrupted", "")),
+                Either::Left((told, _)) => told.map_err(End::Failed),
+                Either::Right(_) => Err(End::Interrupted),
             }
         };
         self.screen.end_progress();
         told?;
-        self.nodes.stop().await
+        self.nodes.stop().await.map_err(End::Failed)
     }
 
     /// The failure with who ended, what is lost and why, and what each node said last.

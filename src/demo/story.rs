@@ -130,33 +130,32 @@ impl<C: Connect> Demo<'_, C> {
         let settled =
             wait_for("all nodes agree and nothing moves any more", SETTLED_WITHIN, async || {
                 self.nodes.all_run()?;
-                match self.look(epoch, total).await {
-                    Ok(None) => Ok(Seen::Yes(())),
-                    Ok(Some(state)) => Ok(Seen::NotYet(state)),
-                    Err(failure) => Ok::<_, Failure>(Seen::NotYet(failure.reason)),
-                }
+                let look = match self.look(epoch).await {
+                    Ok(look) => look,
+                    Err(failure) => return Ok(Seen::NotYet(failure.reason)),
+                };
+                // Before the first node has seen the new ring, nothing is pending anywhere.
+                let done = look.pending.map_or(0, |pending| total.saturating_sub(pending));
+                self.screen.progress(done, total, &look.moving)?;
+                Ok::<_, Failure>(look.behind.map_or(Seen::Yes(()), Seen::NotYet))
             })
             .await;
         self.screen.end_progress();
         settled
     }
 
-    /// Shows how far things are; `None`: everything has moved.
-    async fn look(&mut self, epoch: Epoch, total: u64) -> Result<Option<String>, Failure> {
-        let mut behind = None;
+    /// How far things are, by everybody's account.
+    async fn look(&mut self, epoch: Epoch) -> Result<Look, Failure> {
+        let report = self.members.transfers(0).await?;
+        let (active, waiting) = (report.active.len(), report.waiting.len());
+        let moving = format!("{active} active, {waiting} waiting");
+        let mut behind = (active + waiting > 0).then(|| moving.clone());
+        let mut first = None;
         for place in 0..self.members.count() {
             let ring = self.members.ring(place).await?;
             let pending = u64::try_from(ring.pending.len()).unwrap_or(u64::MAX);
-            if place == 0 {
-                let report = self.members.transfers(0).await?;
-                let (active, waiting) = (report.active.len(), report.waiting.len());
-                let more = format!("{active} active, {waiting} waiting");
-                // Before the first node has seen the new ring, nothing is pending anywhere.
-                let done = if ring.epoch >= epoch { total.saturating_sub(pending) } else { 0 };
-                self.screen.progress(done, total, &more)?;
-                if active + waiting > 0 {
-                    behind = Some(more);
-                }
+            if place == 0 && ring.epoch >= epoch {
+                first = Some(pending);
             }
             if ring.epoch < epoch || pending > 0 || !ring.not_seen_by.is_empty() {
                 behind = Some(format!(
@@ -168,7 +167,7 @@ impl<C: Connect> Demo<'_, C> {
             }
         }
         self.remember_what_is_held().await?;
-        Ok(behind)
+        Ok(Look { pending: first, moving, behind })
     }
 
     async fn remember_what_is_held(&mut self) -> Result<PartitionTable, Failure> {
@@ -282,6 +281,16 @@ impl<C: Connect> Demo<'_, C> {
         let reason = format!("{} not what was put, through {name}", counted_len(&wrong, "value"));
         Err(Failure::failed(reason, "").with(first_few(wrong)))
     }
+}
+
+/// How far the transfers are.
+struct Look {
+    /// Partitions that have yet to move; `None`: the first node has not seen the new ring.
+    pending: Option<u64>,
+    /// What moves and waits, in words.
+    moving: String,
+    /// Who or what is not done yet; `None`: everything is.
+    behind: Option<String>,
 }
 
 /// `None`: the value is what was put.

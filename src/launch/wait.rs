@@ -1,6 +1,8 @@
 //! Waiting for a named condition, never longer than a deadline.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use actix_rt::time::{sleep, timeout};
 
 /// How often a condition is looked at.
 const PACE: Duration = Duration::from_millis(25);
@@ -26,7 +28,8 @@ pub enum Seen<T> {
     NotYet(String),
 }
 
-/// Looks until the condition holds, the deadline passes, or a look fails.
+/// Looks until the condition holds, the deadline passes, or a look fails. A look that is under way at the
+/// deadline is given up, so it must be one that only reads.
 ///
 /// # Errors
 ///
@@ -36,19 +39,21 @@ pub async fn wait_for<T, E: From<TimedOut>>(
     deadline: Duration,
     mut look: impl AsyncFnMut() -> Result<Seen<T>, E>,
 ) -> Result<T, E> {
-    let began = Instant::now();
-    loop {
-        let last = match look().await? {
-            Seen::Yes(result) => return Ok(result),
-            Seen::NotYet(last) => last,
-        };
-        if began.elapsed() >= deadline {
-            let last = if last.is_empty() { None } else { Some(last) };
-            let condition = condition.to_owned();
-            return Err(TimedOut { condition, waited: deadline, last }.into());
+    let mut last = None;
+    let looking = async {
+        loop {
+            match look().await? {
+                Seen::Yes(result) => return Ok(result),
+                Seen::NotYet(state) if state.is_empty() => {}
+                Seen::NotYet(state) => last = Some(state),
+            }
+            sleep(PACE).await;
         }
-        actix_rt::time::sleep(PACE).await;
-    }
+    };
+    let seen = timeout(deadline, looking).await;
+    seen.unwrap_or_else(|_| {
+        Err(TimedOut { condition: condition.to_owned(), waited: deadline, last }.into())
+    })
 }
 
 #[cfg(test)]
@@ -64,6 +69,14 @@ mod tests {
         })
         .await;
         assert_eq!(waited, Ok(3));
+    }
+
+    #[actix_rt::test]
+    async fn a_look_that_never_ends_does_not_hold_the_deadline_up() {
+        let waited: Result<(), TimedOut> =
+            wait_for("an answer", Duration::from_millis(1), async || std::future::pending().await)
+                .await;
+        assert_eq!(waited.unwrap_err().last, None);
     }
 
     #[actix_rt::test]
