@@ -269,6 +269,11 @@ impl Request {
         }
     }
 
+    /// The partitions it asks, in the order of the preference list.
+    pub fn partitions(&self) -> impl Iterator<Item = Partition> + '_ {
+        self.replicas.iter().map(|replica| replica.partition)
+    }
+
     /// Counts, and answers the client when the tally has its verdict. After a failure nothing more is sent:
     /// what this step was about to send stays here.
     fn tell(&mut self, event: TallyEvent, effects: &mut Vec<Effect>) {
@@ -288,7 +293,7 @@ impl Request {
                 effects.push(Effect::Answer(verdict));
             }
             TallyStep::Reached(_, verdict @ Verdict::Failed { .. }) => {
-                effects.clear();
+                effects.retain(|effect| matches!(effect, Effect::Learned { .. }));
                 effects.push(Effect::Answer(verdict));
             }
         }
@@ -307,13 +312,12 @@ impl Request {
         match said {
             Said::Done { reply } => self.executed(attempt, reply, effects),
             Said::Moved(held) => {
-                let is_newer = held.token > attempt.token;
-                self.learn(attempt.place, held);
-                // One that names no higher token comes from a node that is itself behind.
-                if is_current && is_newer {
-                    self.ask_instead(&attempt, FailureReason::Moved, directory, effects);
-                } else if is_current {
-                    self.postpone(&attempt, FailureReason::Moved, effects);
+                if self.learn(attempt.place, held.clone()) {
+                    effects.push(Effect::Learned { partition: attempt.partition, held });
+                }
+                // One that names no higher token comes from a node that is itself behind: it is asked again.
+                if is_current {
+                    self.postpone(&attempt, FailureReason::Moved, directory, effects);
                 }
             }
             Said::Failed(reason) if is_current => {
@@ -358,7 +362,9 @@ impl Request {
                     Some((_, Role::StandIn { .. })) => {
                         self.ask_instead(attempt, reason, directory, effects);
                     }
-                    Some((_, Role::Owner)) | None => self.postpone(attempt, reason, effects),
+                    Some((_, Role::Owner)) | None => {
+                        self.postpone(attempt, reason, directory, effects);
+                    }
                 }
             }
             FailureReason::Moved
@@ -370,7 +376,7 @@ impl Request {
             | FailureReason::Lost
             | FailureReason::Stalled
             | FailureReason::Unreachable { .. }
-            | FailureReason::Silent => self.postpone(attempt, reason, effects),
+            | FailureReason::Silent => self.postpone(attempt, reason, directory, effects),
         }
     }
 

@@ -55,13 +55,17 @@ impl Request {
         }
     }
 
-    /// Asks again after a pause, if the replica was not asked too often.
+    /// Asks again after a pause, or at once if the partition is known to have moved since.
     pub(super) fn postpone(
         &mut self,
         attempt: &Attempt,
         reason: FailureReason,
+        directory: &impl Directory,
         effects: &mut Vec<Effect>,
     ) {
+        if self.replica(attempt.place).held.token > attempt.token {
+            return self.ask_instead(attempt, reason, directory, effects);
+        }
         if self.replica(attempt.place).attempts >= ATTEMPTS_MAX {
             return self.give_up(attempt, reason, effects);
         }

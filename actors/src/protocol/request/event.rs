@@ -115,6 +115,13 @@ pub enum Effect {
         /// How long it is.
         wait: Duration,
     },
+    /// Note a token that a replica named, so that other requests need not find it out for themselves.
+    Learned {
+        /// Which partition.
+        partition: Partition,
+        /// The token and its holder.
+        held: Held,
+    },
     /// Answer the client. Comes exactly once.
     Answer(Verdict),
 }

@@ -172,6 +172,10 @@ impl Run {
                     assert!(wait >= PAUSE_MIN / 2 && wait <= PAUSE_MAX);
                     assert!(self.pauses.insert(pause), "a pause's id came twice");
                 }
+                Effect::Learned { partition, held } => {
+                    assert!(held.token > self.world.held(partition).token, "that is no news");
+                    Rc::make_mut(&mut self.world).holders.insert(partition, held);
+                }
                 Effect::Answer(verdict) => self.check_answer(&verdict),
             }
         }

@@ -70,6 +70,7 @@ fn shown(effects: &[Effect]) -> String {
             format!("{letter}{star}{}{hop}", partition.0)
         }
         Effect::After { .. } => "pause".to_owned(),
+        Effect::Learned { held, .. } => format!("learned {}", held.token),
         Effect::Answer(Verdict::Met { strict, .. }) => {
             if *strict {
                 "strict".to_owned()
@@ -135,7 +136,10 @@ fn the_tail_is_asked_on_until_the_deadline() {
 fn a_moved_replica_is_asked_at_once_at_its_new_holder() {
     let world = World::of("abcdeabc");
     let (mut request, _) = world.begin(quorum(1, 1, 1), false);
-    assert_eq!(shown(&request.step(said(0, Said::Moved(held('d', 3))), &world)), "d1.3");
+    assert_eq!(
+        shown(&request.step(said(0, Said::Moved(held('d', 3))), &world)),
+        "learned 1.3 d1.3"
+    );
     assert_eq!(shown(&request.step(done(1), &world)), "strict");
 }
 
@@ -145,6 +149,16 @@ fn a_move_that_names_no_higher_token_is_not_followed() {
     let (mut request, _) = world.begin(quorum(1, 1, 1), false);
     assert_eq!(shown(&request.step(said(0, Said::Moved(held('d', 0))), &world)), "pause");
     assert_eq!(shown(&request.step(Event::TimerFired(PauseId(0)), &world)), "a1");
+}
+
+#[test]
+fn a_refusal_of_a_former_holder_needs_no_pause() {
+    let world = World::of("abcdeabc");
+    let (mut request, _) = world.begin(quorum(1, 1, 1), false);
+    let learned = Event::TokenLearned { partition: Partition(1), held: held('d', 1) };
+    assert_eq!(shown(&request.step(learned, &world)), "");
+    let retry = said(0, failed(FailureReason::Retry));
+    assert_eq!(shown(&request.step(retry, &world)), "d1.1");
 }
 
 #[test]
