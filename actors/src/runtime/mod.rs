@@ -7,6 +7,7 @@ pub mod arbiters;
 pub mod chapter;
 pub mod clock;
 pub mod codec;
+pub mod coordinator;
 pub mod disk;
 pub mod env;
 pub mod gossiper;
