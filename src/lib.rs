@@ -6,6 +6,7 @@ pub mod contact;
 pub mod demo;
 pub mod devrel;
 pub mod failure;
+pub mod kv;
 pub mod launch;
 pub mod logging;
 pub mod output;

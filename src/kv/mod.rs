@@ -1,0 +1,17 @@
+//! The key/value store: a vnode type like any embedder's, over the public API of `tanodb-actors`.
+//!
+//! A value belongs to a bucket and a key. The last write wins: each carries the stamp and the dot that its
+//! coordinator minted, and wherever two copies of a key meet, the higher (stamp, dot) is kept. Deletes
+//! are writes too and leave a tombstone, so that an older copy cannot bring the value back.
+//!
+//! This module runs in the simulator: it reads no clock, draws no random number and iterates no hashed map.
+
+mod command;
+mod item_key;
+mod record;
+mod vnode;
+
+pub use command::{KvCommand, KvReply, VALUE_BYTES_MAX};
+pub use item_key::{KeyError, NAME_BYTES_MAX, item_key, shown, split};
+pub use record::{Content, Record, RecordError};
+pub use vnode::{KvVnode, VNODE_TYPE, vnode_type};

@@ -1,0 +1,111 @@
+//! The key/value vnode: commands over items.
+
+use bytes::Bytes;
+use tanodb_actors::protocol::hash::{RingHash, key_hash};
+use tanodb_actors::protocol::id::{Partition, VnodeType};
+use tanodb_actors::runtime::vnode::{Answer, Class, CommandContext, Items, Merged, Vnode};
+
+use super::command::{KvCommand, KvReply, VALUE_BYTES_MAX};
+use super::item_key::{item_key, shown, split};
+use super::record::{Content, Record, compare};
+
+/// The name of the vnode type, on the wire and in logs.
+pub const VNODE_TYPE: &str = "tanodb_vnode";
+
+/// [`VNODE_TYPE`] as the runtime takes it.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test makes it")]
+pub fn vnode_type() -> VnodeType {
+    VnodeType::new(VNODE_TYPE).expect("the name is a legal one")
+}
+
+/// One partition of the key/value store. All its state is in its items.
+#[derive(Debug)]
+pub struct KvVnode;
+
+impl Vnode for KvVnode {
+    type Command = KvCommand;
+    type Reply = KvReply;
+
+    const CLASS: Class = Class::Merged;
+
+    fn start(_partition: Partition) -> Self {
+        Self
+    }
+
+    fn handle_command(
+        &mut self,
+        command: KvCommand,
+        context: &CommandContext,
+        items: &mut Items<'_>,
+    ) -> Answer<KvReply, KvCommand> {
+        let (bucket, key) = command.name();
+        let item_key = match item_key(bucket, key) {
+            Ok(item_key) => item_key,
+            Err(error) => return Answer::Reply(KvReply::Illegal { reason: error.to_string() }),
+        };
+        Answer::Reply(match command {
+            KvCommand::Put { value, .. } if value.len() > VALUE_BYTES_MAX => {
+                let bytes = value.len();
+                let reason =
+                    format!("the value has {bytes} bytes, at most {VALUE_BYTES_MAX} are allowed");
+                KvReply::Illegal { reason }
+            }
+            KvCommand::Put { value, .. } => {
+                write(&item_key, Content::Live(value), context, items);
+                KvReply::Stored
+            }
+            KvCommand::Delete { .. } => {
+                let existed = is_live(items.get(&item_key));
+                write(&item_key, Content::Tombstone, context, items);
+                KvReply::Deleted { existed }
+            }
+            KvCommand::Get { .. } => match items.get(&item_key).map(Record::decode) {
+                Some(Ok(record)) => KvReply::Found(record),
+                Some(Err(error)) => KvReply::Unreadable { reason: error.to_string() },
+                None => KvReply::Nothing,
+            },
+        })
+    }
+
+    fn ring_hash(item_key: &[u8]) -> RingHash {
+        // Bytes that are no item key were not written by this vnode; they keep some place on the ring.
+        let (bucket, key) = split(item_key).unwrap_or((&[], item_key));
+        key_hash(bucket, key)
+    }
+
+    fn merge(_key: &[u8], mine: Option<&[u8]>, theirs: &[u8]) -> Merged {
+        match mine {
+            Some(mine) if compare(mine, theirs).is_ge() => Merged::Keep,
+            Some(_) | None => Merged::Take(Bytes::copy_from_slice(theirs)),
+        }
+    }
+
+    fn combine(replies: Vec<KvReply>) -> Option<KvReply> {
+        KvReply::combine(replies)
+    }
+
+    fn describe_key(item_key: &[u8]) -> String {
+        let (bucket, key) = split(item_key).unwrap_or((&[], item_key));
+        shown(bucket, key)
+    }
+}
+
+/// Stores a write unless a newer one is there. The same write again changes nothing.
+fn write(item_key: &[u8], content: Content, context: &CommandContext, items: &mut Items<'_>) {
+    let record = Record { stamp: context.stamp, dot: context.dot, content }.encode();
+    let is_newer = items.get(item_key).is_none_or(|stored| compare(&record, &stored).is_gt());
+    if is_newer {
+        items.put(item_key, record);
+    }
+}
+
+fn is_live(stored: Option<Bytes>) -> bool {
+    match stored.map(Record::decode) {
+        Some(Ok(Record { content: Content::Live(_), .. })) => true,
+        Some(Ok(Record { content: Content::Tombstone, .. }) | Err(_)) | None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
