@@ -9,4 +9,5 @@ pub mod failure;
 pub mod kv;
 pub mod launch;
 pub mod logging;
+pub mod node;
 pub mod output;

@@ -17,8 +17,7 @@ pub const FOLD_REQUEST: &str = "fold req {}";
 pub const FOLD_ITEM: &str = "fold fun {}: {}";
 /// Everything is at the target: kind, vnode type, source, partition, target, partition, bytes, objects,
 /// objects, seconds, rate.
-pub const TRANSFER_COMPLETED: &str =
-    "{} transfer of {} from {} {} to {} {} completed: sent {} bytes in {} of {} objects in {} seconds ({}/second)";
+pub const TRANSFER_COMPLETED: &str = "{} transfer of {} from {} {} to {} {} completed: sent {} bytes in {} of {} objects in {} seconds ({}/second)";
 /// The target owns the partition: partition, target.
 pub const HANDOFF_FINISHED: &str = "handoff finished {}: {}";
 /// The old copy is deleted: partition.

@@ -16,6 +16,7 @@ pub mod handoff_sender;
 pub mod items;
 pub mod message;
 pub mod network;
+pub mod node;
 pub mod proposer;
 pub mod records;
 pub mod reply;

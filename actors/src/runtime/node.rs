@@ -95,7 +95,9 @@ pub enum StartError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The records belong to another node.
-    #[error("the records here belong to '{kept}', not to '{asked}'; give each node a directory of its own")]
+    #[error(
+        "the records here belong to '{kept}', not to '{asked}'; give each node a directory of its own"
+    )]
     OtherNode {
         /// Whose records they are.
         kept: NodeName,
@@ -183,7 +185,8 @@ impl Node {
         ask: Ask,
     ) -> Result<R, CommandError> {
         let illegal = |reason: String| CommandError::Illegal { reason };
-        let encoded = rmp_serde::to_vec_named(command).map_err(|error| illegal(error.to_string()))?;
+        let encoded =
+            rmp_serde::to_vec_named(command).map_err(|error| illegal(error.to_string()))?;
         let answer = self.run(vnode_type, hash, Bytes::from(encoded), ask).await?;
         rmp_serde::from_slice(&answer).map_err(|error| illegal(format!("the reply: {error}")))
     }

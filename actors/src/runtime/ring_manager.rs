@@ -416,7 +416,24 @@ impl Handler<PeerAsked> for RingManager {
             PeerMessage::StageJoin { node, voter, address, ring_size } => {
                 reply.answer(self.stage_join(node, voter, address, ring_size, ctx));
             }
-            _ => drop(reply),
+            // The router sends nothing else here; whoever asks is told that it was not understood.
+            PeerMessage::Ping
+            | PeerMessage::Pong
+            | PeerMessage::Gossip(_)
+            | PeerMessage::GossipDigest(_)
+            | PeerMessage::Execute(_)
+            | PeerMessage::Hint(_)
+            | PeerMessage::Outcome(_)
+            | PeerMessage::Answer { .. }
+            | PeerMessage::CandidateStored { .. }
+            | PeerMessage::Grant(_)
+            | PeerMessage::GrantHeld { .. }
+            | PeerMessage::GrantDeclined { .. }
+            | PeerMessage::GrantRetired { .. }
+            | PeerMessage::TransferOver { .. }
+            | PeerMessage::Report(_)
+            | PeerMessage::JoinStaged { .. }
+            | PeerMessage::NotUnderstood { .. } => drop(reply),
         }
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::protocol::id::VnodeRef;
+use crate::protocol::id::{NodeId, VnodeRef};
+use crate::protocol::time::Moment;
 use crate::runtime::env::Env;
 use crate::runtime::message::{ClientAsked, ExecuteHere, HintHere, PeerAsked, RunCommand};
 use crate::runtime::network::message::{DigestArrived, GossipArrived};
@@ -35,7 +36,7 @@ pub struct Router {
     /// Compares gossip.
     pub digests: Recipient<DigestArrived>,
     /// This node in this life.
-    pub me: crate::protocol::id::NodeId,
+    pub me: NodeId,
 }
 
 impl Actor for Router {
@@ -71,24 +72,17 @@ impl Router {
         self.to_vnode(vnode, ctx, move |vnode| vnode.do_send(GrantArrived { grant, reply }));
     }
 
-    fn execute(&self, message: PeerMessage, answer: Reply<PeerMessage>, ctx: &mut Context<Self>) {
+    fn until(&self, millis: u32) -> Moment {
+        self.env.clock.now().plus(Duration::from_millis(u64::from(millis)))
+    }
+
+    /// Has the outcome of a command sent back, also when the vnode ends on the way.
+    fn outcome_for(&self, asked: Reply<PeerMessage>, ctx: &mut Context<Self>) -> Reply<Outcome> {
         let (outcome, answered) = reply(Outcome::Stopped { reason: "the vnode ended".to_owned() });
-        let until =
-            |millis: u32| self.env.clock.now().plus(Duration::from_millis(u64::from(millis)));
-        match message {
-            PeerMessage::Execute(execute) => {
-                let deadline = until(execute.envelope.deadline_ms);
-                self.host.do_send(ExecuteHere { execute: *execute, deadline, reply: outcome });
-            }
-            PeerMessage::Hint(hint) => {
-                let deadline = until(hint.envelope.deadline_ms);
-                self.host.do_send(HintHere { hint: *hint, deadline, reply: outcome });
-            }
-            _ => return,
-        }
         ctx.spawn(answered.into_actor(self).map(move |outcome, _, _| {
-            answer.answer(PeerMessage::Outcome(outcome));
+            asked.answer(PeerMessage::Outcome(outcome));
         }));
+        outcome
     }
 }
 
@@ -106,8 +100,15 @@ impl Handler<PeerAsked> for Router {
             PeerMessage::GossipDigest(digest) => {
                 self.digests.do_send(DigestArrived { from: from.node.name, digest, reply });
             }
-            message @ (PeerMessage::Execute(_) | PeerMessage::Hint(_)) => {
-                self.execute(message, reply, ctx);
+            PeerMessage::Execute(execute) => {
+                let deadline = self.until(execute.envelope.deadline_ms);
+                let reply = self.outcome_for(reply, ctx);
+                self.host.do_send(ExecuteHere { execute: *execute, deadline, reply });
+            }
+            PeerMessage::Hint(hint) => {
+                let deadline = self.until(hint.envelope.deadline_ms);
+                let reply = self.outcome_for(reply, ctx);
+                self.host.do_send(HintHere { hint: *hint, deadline, reply });
             }
             PeerMessage::Grant(grant) => self.grant(*grant, reply, ctx),
             PeerMessage::GrantHeld { transfer, vnode, token: _ } => {

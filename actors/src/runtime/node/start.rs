@@ -19,10 +19,10 @@ use crate::runtime::coordinator::{Coordinator, CoordinatorLinks};
 use crate::runtime::env::Env;
 use crate::runtime::gossiper::{Gossiper, GossiperTells};
 use crate::runtime::message::DoorRules;
+use crate::runtime::network::listener::SessionTells;
 use crate::runtime::network::listener::{self, Listener};
 use crate::runtime::network::peers::LinkTells;
 use crate::runtime::network::peers::Peers;
-use crate::runtime::network::listener::SessionTells;
 use crate::runtime::network::watcher::{Watcher, WatcherTells};
 use crate::runtime::records;
 use crate::runtime::ring_manager::{
@@ -67,16 +67,19 @@ pub(super) async fn start(
     let types: Vec<VnodeType> = kinds.iter().map(|kind| kind.name().clone()).collect();
     let beginning = begin(&env, &settings, &me, voter, &types).await?;
     let ring_epoch = beginning.gossip.ring().epoch();
-    let acceptor = match records::load::<Acceptor<Ring>>(env.disk.as_ref(), AGREEMENT_RECORD).await? {
-        Some(loaded) if loaded.fell_back.is_some() => {
-            // Promises may be missing: this node votes under another identity, once a ring lists it.
-            voter = VoterId(env.rng.next_u64());
-            log::error!("this node's promises are damaged; it does not vote until a new ring lists it");
-            Acceptor::after(ring_epoch)
-        }
-        Some(loaded) => loaded.value.learned(ring_epoch),
-        None => Acceptor::after(ring_epoch),
-    };
+    let acceptor =
+        match records::load::<Acceptor<Ring>>(env.disk.as_ref(), AGREEMENT_RECORD).await? {
+            Some(loaded) if loaded.fell_back.is_some() => {
+                // Promises may be missing: this node votes under another identity, once a ring lists it.
+                voter = VoterId(env.rng.next_u64());
+                log::error!(
+                    "this node's promises are damaged; it does not vote until a new ring lists it"
+                );
+                Acceptor::after(ring_epoch)
+            }
+            Some(loaded) => loaded.value.learned(ring_epoch),
+            None => Acceptor::after(ring_epoch),
+        };
     let identity = Identity { me: me.clone(), voter, address: address.clone() };
     let parts = Parts { env, settings, kinds, types, identity, acceptor };
     Ok(parts.run(beginning, door))
@@ -159,7 +162,8 @@ async fn found_again(
             log::error!(error:%; "the kept ring has no successor; a new cluster is founded");
             let member = Member::valid(me.incarnation, voter);
             let cluster = ClusterId(env.rng.next_u64());
-            found(env, me, Ring::founded(cluster, ring.size(), me.name.clone(), member), types).await
+            found(env, me, Ring::founded(cluster, ring.size(), me.name.clone(), member), types)
+                .await
         }
     }
 }
@@ -251,11 +255,7 @@ impl Parts {
 
     /// Makes all mailboxes first, so that each actor can be given the addresses of the others, and then
     /// starts the actors, the door last.
-    fn run(
-        self,
-        beginning: Beginning,
-        door: Box<dyn crate::runtime::transport::Listener>,
-    ) -> Node {
+    fn run(self, beginning: Beginning, door: Box<dyn crate::runtime::transport::Listener>) -> Node {
         let rules = self.rules(&beginning.gossip);
         let timers = Timers::start(&self.env);
         let (host_box, peers_box) = (Context::<VnodeHost>::new(), Context::<Peers>::new());
@@ -341,8 +341,13 @@ impl Parts {
         host_box.run(VnodeHost::empty(vnode_links, self.kinds.clone()));
         host.do_send(StartVnodes(beginning.vnodes));
         peers_box.run(Peers::without_links(env.clone(), Arc::clone(&rules), link_tells));
-        coordinator_box
-            .run(Coordinator::starting(&env, &timers, me.clone(), coordinator_links, self.kinds));
+        coordinator_box.run(Coordinator::starting(
+            &env,
+            &timers,
+            me.clone(),
+            coordinator_links,
+            self.kinds,
+        ));
         gossiper_box.run(Gossiper::alone(env.clone(), timers.clone(), gossiper_tells));
         manager_box.run(RingManager::knowing(
             manager_links,

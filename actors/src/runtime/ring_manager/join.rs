@@ -81,10 +81,13 @@ pub(super) async fn fetch_and_stage(
     let not_reachable = |why: String| JoinFailed::NotReachable { address: address.to_owned(), why };
     let (mut connection, welcome) = dial(env, address, &hello, ConnectionLimits::default())
         .await
-        .map_err(|error| match error {
-        DialError::Refused(refusal) => JoinFailed::Refused(refusal.to_string()),
-        other => not_reachable(other.to_string()),
-    })?;
+        .map_err(|error| {
+            if let DialError::Refused(refusal) = &error {
+                JoinFailed::Refused(refusal.to_string())
+            } else {
+                not_reachable(error.to_string())
+            }
+        })?;
     let contact = welcome.from.node.name;
     let Some(me) = hello.from else { return Err(not_reachable("no introduction".to_owned())) };
     if contact == me.node.name {
@@ -101,17 +104,17 @@ pub(super) async fn fetch_and_stage(
         address: me.address,
         ring_size: me.ring_size,
     };
-    match ask(env, &mut connection, 1, &stage).await.map_err(no_ring)? {
-        PeerMessage::JoinStaged { refused: None } => {}
-        PeerMessage::JoinStaged { refused: Some(why) } => return Err(JoinFailed::NotStaged(why)),
-        _ => return Err(no_ring("an answer that does not fit".to_owned())),
+    let does_not_fit = || no_ring("an answer that does not fit".to_owned());
+    let staged = ask(env, &mut connection, 1, &stage).await.map_err(no_ring)?;
+    let PeerMessage::JoinStaged { refused } = staged else { return Err(does_not_fit()) };
+    if let Some(why) = refused {
+        return Err(JoinFailed::NotStaged(why));
     }
-    match ask(env, &mut connection, 2, &PeerMessage::FetchRing).await.map_err(no_ring)? {
-        PeerMessage::Gossip(part) => match part.ring.clone() {
-            Some(ring) => Ok(Joined { part: *part, ring, contact: contact.clone() }),
-            None => Err(no_ring("it sent none".to_owned())),
-        },
-        _ => Err(no_ring("an answer that does not fit".to_owned())),
+    let given = ask(env, &mut connection, 2, &PeerMessage::FetchRing).await.map_err(no_ring)?;
+    let PeerMessage::Gossip(part) = given else { return Err(does_not_fit()) };
+    match part.ring.clone() {
+        Some(ring) => Ok(Joined { part: *part, ring, contact: contact.clone() }),
+        None => Err(no_ring("it sent none".to_owned())),
     }
 }
 

@@ -243,7 +243,7 @@ impl RingManager {
             JoinError::AlreadyMember { node } => {
                 format!("Failed: '{node}' is already a member of this cluster")
             }
-            other => format!("Failed: {other}"),
+            other @ JoinError::AlreadyStaged { .. } => format!("Failed: {other}"),
         })
     }
 }

@@ -319,10 +319,9 @@ impl VnodeActor {
         let state = self.handoff.to_string();
         let mut rows = Vec::new();
         if let Some(owned) = &self.owned {
-            let container = match &self.handoff {
-                Handoff::Retired { .. } | Handoff::Purging { .. } => "retained",
-                _ => "owned",
-            };
+            let is_retained =
+                matches!(self.handoff, Handoff::Retired { .. } | Handoff::Purging { .. });
+            let container = if is_retained { "retained" } else { "owned" };
             let token = self.handoff.token();
             rows.push(PartitionRow {
                 token,

@@ -263,7 +263,10 @@ impl From<EngineError> for ContainerError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Storage(error) => Self::Storage(error.to_string()),
-            other => Self::Malformed(other.to_string()),
+            other @ (EngineError::EmptyKey
+            | EngineError::Page(_)
+            | EngineError::OutOfOrder { .. }
+            | EngineError::OutOfRange { .. }) => Self::Malformed(other.to_string()),
         }
     }
 }

@@ -96,10 +96,8 @@ impl VnodeActor {
         let estimate = owned.digest().summary();
         let partition = self.shown();
         told(transfer, chapter::IS_EMPTY, &[&partition, &is_empty]);
-        let (token, rebuilding) = match &self.handoff {
-            Handoff::Sending(ownership, _) => (ownership.token, ownership.rebuilding),
-            _ => return,
-        };
+        let Handoff::Sending(ownership, _) = &self.handoff else { return };
+        let (token, rebuilding) = (ownership.token, ownership.rebuilding);
         self.sending = Some(Sending { stream: Stream::default(), sender: None });
         self.tell_manager(VnodeNews::StartSender {
             kind: AttemptKind::Ownership,
@@ -163,11 +161,13 @@ impl VnodeActor {
     fn fence_asked(&mut self, transfer: TransferId, ctx: &mut Context<Self>) {
         let Some(sending) = &self.sending else { return };
         let fence = sending.stream.sequence_of_fence();
-        let event = match &self.handoff {
-            Handoff::Fenced { .. } => Event::FenceRaised { transfer, fence },
-            _ if sending.stream.has_ended() => Event::FenceAsked { transfer, fence },
+        let event = if let Handoff::Fenced { .. } = &self.handoff {
+            Event::FenceRaised { transfer, fence }
+        } else if sending.stream.has_ended() {
+            Event::FenceAsked { transfer, fence }
+        } else {
             // A big change has moved the cursor back: there is more to fold first.
-            _ => return self.fence_not_yet(),
+            return self.fence_not_yet();
         };
         if self.happened(event, ctx) == Err(Ignored::NotYet) {
             self.fence_not_yet();
@@ -369,7 +369,7 @@ fn delta(sequence: u64, changes: &[Change]) -> Part {
             Ok(()) => count += 1,
             // The engine has checked the lengths when it stored the item.
             Err(error) => {
-                log::error!(error:%; "a change cannot be encoded; the fence will find it")
+                log::error!(error:%; "a change cannot be encoded; the fence will find it");
             }
         }
     }
