@@ -6,8 +6,6 @@ pub mod contact;
 pub mod demo;
 pub mod devrel;
 pub mod failure;
-pub mod kv;
 pub mod launch;
 pub mod logging;
-pub mod node;
 pub mod output;
