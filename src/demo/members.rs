@@ -64,13 +64,16 @@ impl<'a, C: Connect> Members<'a, C> {
         place: usize,
         request: AdminRequest,
     ) -> Result<AdminAnswer, Failure> {
-        let answer = ask(self.talk(place).await?, request, ANSWER_WITHIN).await;
-        if answer.is_err()
-            && let Some(member) = self.known.get_mut(place)
-        {
-            member.conversation = None;
-        }
-        answer
+        let answer = match self.talk(place).await {
+            Ok(node) => ask(node, request, ANSWER_WITHIN).await,
+            Err(failure) => Err(failure),
+        };
+        let (Err(failure), Some(member)) = (&answer, self.known.get_mut(place)) else {
+            return answer;
+        };
+        member.conversation = None;
+        let reason = format!("'{}' does not answer: {failure}", member.name);
+        Err(Failure { reason, ..failure.clone() })
     }
 
     pub(super) async fn ring(&mut self, place: usize) -> Result<RingReport, Failure> {

@@ -16,7 +16,7 @@ use tanodb_actors::protocol::id::NodeName;
 use tanodb_actors::wire::admin::PartitionTable;
 
 use crate::contact::Connect;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::numbers::{counted, duration};
 
 mod checks;
@@ -135,7 +135,8 @@ impl<C: Connect> Demo<'_, C> {
             details.extend(self.loss(&names).await);
         }
         details.extend(self.nodes.last_words());
-        Failure { reason, ..failure }.with(details)
+        // Whatever it was, all that the demo had made is gone.
+        Failure { reason, exit: Exit::Failed, ..failure }.with(details)
     }
 
     /// What went with the dead nodes.
@@ -147,6 +148,9 @@ impl<C: Connect> Demo<'_, C> {
         let now = self.members.partitions_of_the_living(dead).await;
         let Loss { partitions, objects, keys_lost, keys_thinned } =
             loss(&last, &now, dead, self.options.entries(), self.options.ring_size);
+        if partitions == 0 {
+            return vec![format!("it held no partition {age} before this, so nothing is lost")];
+        }
         let partitions = counted(u64::try_from(partitions).unwrap_or(u64::MAX), "partition");
         let objects = counted(objects, "object");
         vec![

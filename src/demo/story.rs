@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use tanodb_actors::protocol::id::{Epoch, NodeName};
-use tanodb_actors::wire::admin::{AdminAnswer, AdminRequest, PartitionTable, PlanShown};
+use tanodb_actors::wire::admin::{
+    AdminAnswer, AdminRequest, PartitionTable, PlanShown, RingReport,
+};
 
 use super::checks::{Entry, REPLICAS, changed, left_over, moved};
 use super::{ANSWER_WITHIN, Demo};
@@ -130,14 +132,14 @@ impl<C: Connect> Demo<'_, C> {
         let settled =
             wait_for("all nodes agree and nothing moves any more", SETTLED_WITHIN, async || {
                 self.nodes.all_run()?;
-                let look = match self.look(epoch).await {
-                    Ok(look) => look,
-                    Err(failure) => return Ok(Seen::NotYet(failure.reason)),
-                };
+                let look = self.look(epoch).await;
                 // Before the first node has seen the new ring, nothing is pending anywhere.
                 let done = look.pending.map_or(0, |pending| total.saturating_sub(pending));
                 self.screen.progress(done, total, &look.moving)?;
-                Ok::<_, Failure>(look.behind.map_or(Seen::Yes(()), Seen::NotYet))
+                Ok::<_, Failure>(match look.behind.is_empty() {
+                    true => Seen::Yes(()),
+                    false => Seen::NotYet(look.behind.join("; ")),
+                })
             })
             .await;
         self.screen.end_progress();
@@ -145,29 +147,37 @@ impl<C: Connect> Demo<'_, C> {
     }
 
     /// How far things are, by everybody's account.
-    async fn look(&mut self, epoch: Epoch) -> Result<Look, Failure> {
-        let report = self.members.transfers(0).await?;
-        let (active, waiting) = (report.active.len(), report.waiting.len());
-        let moving = format!("{active} active, {waiting} waiting");
-        let mut behind = (active + waiting > 0).then(|| moving.clone());
-        let mut first = None;
+    async fn look(&mut self, epoch: Epoch) -> Look {
+        let mut look = Look { pending: None, moving: "nobody knows".to_owned(), behind: vec![] };
+        match self.members.transfers(0).await {
+            Ok(report) => {
+                let (active, waiting) = (report.active.len(), report.waiting.len());
+                look.moving = format!("{active} active, {waiting} waiting");
+                let why = report.waiting.first().map(|row| format!("; one waits: {}", row.why));
+                if active + waiting > 0 {
+                    look.behind.push(look.moving.clone() + &why.unwrap_or_default());
+                }
+            }
+            Err(failure) => look.behind.push(failure.reason),
+        }
         for place in 0..self.members.count() {
-            let ring = self.members.ring(place).await?;
+            let ring = match self.members.ring(place).await {
+                Ok(ring) => ring,
+                Err(failure) => {
+                    look.behind.push(failure.reason);
+                    continue;
+                }
+            };
             let pending = u64::try_from(ring.pending.len()).unwrap_or(u64::MAX);
             if place == 0 && ring.epoch >= epoch {
-                first = Some(pending);
+                look.pending = Some(pending);
             }
-            if ring.epoch < epoch || pending > 0 || !ring.not_seen_by.is_empty() {
-                behind = Some(format!(
-                    "{} has epoch {}, {pending} pending, and waits for {:?} to see it",
-                    quoted(&ring.node),
-                    ring.epoch,
-                    ring.not_seen_by
-                ));
-            }
+            look.behind.extend(what_is_behind(&ring, epoch));
         }
-        self.remember_what_is_held().await?;
-        Ok(Look { pending: first, moving, behind })
+        if let Err(failure) = self.remember_what_is_held().await {
+            look.behind.push(failure.reason);
+        }
+        look
     }
 
     async fn remember_what_is_held(&mut self) -> Result<PartitionTable, Failure> {
@@ -289,8 +299,19 @@ struct Look {
     pending: Option<u64>,
     /// What moves and waits, in words.
     moving: String,
-    /// Who or what is not done yet; `None`: everything is.
-    behind: Option<String>,
+    /// Who or what is not done yet.
+    behind: Vec<String>,
+}
+
+fn what_is_behind(ring: &RingReport, epoch: Epoch) -> Option<String> {
+    let (node, pending) = (quoted(&ring.node), ring.pending.len());
+    if ring.epoch < epoch {
+        return Some(format!("{node} has not seen epoch {epoch}"));
+    }
+    if !ring.not_seen_by.is_empty() {
+        return Some(format!("{node} waits for {:?} to see epoch {epoch}", ring.not_seen_by));
+    }
+    (pending > 0).then(|| format!("{node} knows of {pending} partitions that have yet to move"))
 }
 
 /// `None`: the value is what was put.
