@@ -4,10 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tanodb_actors::protocol::hash::{RingHash, key_hash};
 
+use super::item_key::{LimitError, VALUE_BYTES_MAX, item_key};
 use super::record::Record;
-
-/// Longest value, in bytes. Half of the longest command, so that what stands around it always fits.
-pub const VALUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// One command. Bucket and key have at least one byte each, and at most [`super::NAME_BYTES_MAX`] together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +16,7 @@ pub enum KvCommand {
         bucket: Bytes,
         /// The key.
         key: Bytes,
-        /// At most [`VALUE_BYTES_MAX`] bytes.
+        /// At most [`super::VALUE_BYTES_MAX`] bytes.
         value: Bytes,
     },
     /// Reads what is stored.
@@ -45,6 +43,22 @@ impl KvCommand {
             Self::Put { bucket, key, .. }
             | Self::Get { bucket, key }
             | Self::Delete { bucket, key } => (bucket, key),
+        }
+    }
+
+    /// The item key the command is about, if the command keeps the limits.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError`] names the limit.
+    pub fn item_key(&self) -> Result<Vec<u8>, LimitError> {
+        match self {
+            Self::Put { value, .. } if value.len() > VALUE_BYTES_MAX => {
+                Err(LimitError::ValueTooLong { bytes: value.len() })
+            }
+            Self::Put { bucket, key, .. }
+            | Self::Get { bucket, key }
+            | Self::Delete { bucket, key } => item_key(bucket, key),
         }
     }
 

@@ -8,10 +8,13 @@ pub const NAME_BYTES_MAX: usize = 64 * 1024 - LENGTH_BYTES;
 
 const LENGTH_BYTES: usize = 4;
 
-/// Why a bucket and a key name nothing. Nothing was stored.
+/// Longest value, in bytes. Half of the longest command, so that what stands around it always fits.
+pub const VALUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Why a command breaks a limit. Nothing was stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum KeyError {
+pub enum LimitError {
     /// The bucket has no bytes.
     #[error("the bucket is empty")]
     EmptyBucket,
@@ -24,24 +27,30 @@ pub enum KeyError {
         /// Their length.
         bytes: usize,
     },
+    /// The value is longer than [`VALUE_BYTES_MAX`].
+    #[error("the value has {bytes} bytes, at most {VALUE_BYTES_MAX} are allowed")]
+    ValueTooLong {
+        /// Its length.
+        bytes: usize,
+    },
 }
 
 /// The item key of a bucket and a key.
 ///
 /// # Errors
 ///
-/// [`KeyError`] when one of them is empty or both are too long.
-pub fn item_key(bucket: &[u8], key: &[u8]) -> Result<Vec<u8>, KeyError> {
+/// [`LimitError`] when one of them is empty or both are too long.
+pub fn item_key(bucket: &[u8], key: &[u8]) -> Result<Vec<u8>, LimitError> {
     if bucket.is_empty() {
-        return Err(KeyError::EmptyBucket);
+        return Err(LimitError::EmptyBucket);
     }
     if key.is_empty() {
-        return Err(KeyError::EmptyKey);
+        return Err(LimitError::EmptyKey);
     }
     let bytes = bucket.len().saturating_add(key.len());
     let bucket_bytes = match u32::try_from(bucket.len()) {
         Ok(bucket_bytes) if bytes <= NAME_BYTES_MAX => bucket_bytes,
-        Ok(_) | Err(_) => return Err(KeyError::TooLong { bytes }),
+        Ok(_) | Err(_) => return Err(LimitError::TooLong { bytes }),
     };
     let mut joined = Vec::with_capacity(LENGTH_BYTES + bytes);
     joined.extend_from_slice(&bucket_bytes.to_be_bytes());
@@ -119,11 +128,11 @@ mod tests {
 
     #[test]
     fn empty_and_too_long_names_are_refused() {
-        assert_eq!(item_key(b"", b"key"), Err(KeyError::EmptyBucket));
-        assert_eq!(item_key(b"bucket", b""), Err(KeyError::EmptyKey));
+        assert_eq!(item_key(b"", b"key"), Err(LimitError::EmptyBucket));
+        assert_eq!(item_key(b"bucket", b""), Err(LimitError::EmptyKey));
         let longest = vec![b'x'; NAME_BYTES_MAX - 1];
         assert_eq!(item_key(b"b", &longest).unwrap().len(), 64 * 1024);
-        let too_long = KeyError::TooLong { bytes: NAME_BYTES_MAX + 1 };
+        let too_long = LimitError::TooLong { bytes: NAME_BYTES_MAX + 1 };
         assert_eq!(item_key(b"bb", &longest), Err(too_long));
     }
 

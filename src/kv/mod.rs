@@ -11,7 +11,7 @@ mod item_key;
 mod record;
 mod vnode;
 
-pub use command::{KvCommand, KvReply, VALUE_BYTES_MAX};
-pub use item_key::{KeyError, NAME_BYTES_MAX, item_key, shown, split};
+pub use command::{KvCommand, KvReply};
+pub use item_key::{LimitError, NAME_BYTES_MAX, VALUE_BYTES_MAX, item_key, shown, split};
 pub use record::{Content, Record, RecordError};
 pub use vnode::{KvVnode, VNODE_TYPE, vnode_type};

@@ -5,8 +5,8 @@ use tanodb_actors::protocol::hash::{RingHash, key_hash};
 use tanodb_actors::protocol::id::{Partition, VnodeType};
 use tanodb_actors::runtime::vnode::{Answer, Class, CommandContext, Items, Merged, Vnode};
 
-use super::command::{KvCommand, KvReply, VALUE_BYTES_MAX};
-use super::item_key::{item_key, shown, split};
+use super::command::{KvCommand, KvReply};
+use super::item_key::{shown, split};
 use super::record::{Content, Record, compare};
 
 /// The name of the vnode type, on the wire and in logs.
@@ -39,18 +39,11 @@ impl Vnode for KvVnode {
         context: &CommandContext,
         items: &mut Items<'_>,
     ) -> Answer<KvReply, KvCommand> {
-        let (bucket, key) = command.name();
-        let item_key = match item_key(bucket, key) {
+        let item_key = match command.item_key() {
             Ok(item_key) => item_key,
             Err(error) => return Answer::Reply(KvReply::Illegal { reason: error.to_string() }),
         };
         Answer::Reply(match command {
-            KvCommand::Put { value, .. } if value.len() > VALUE_BYTES_MAX => {
-                let bytes = value.len();
-                let reason =
-                    format!("the value has {bytes} bytes, at most {VALUE_BYTES_MAX} are allowed");
-                KvReply::Illegal { reason }
-            }
             KvCommand::Put { value, .. } => {
                 write(&item_key, Content::Live(value), context, items);
                 KvReply::Stored

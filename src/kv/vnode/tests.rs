@@ -8,7 +8,7 @@ use tanodb_actors::runtime::vnode::over_items::OverItems;
 use tanodb_actors::runtime::vnode::raw::{Change, RawAnswer, RawVnode};
 
 use super::*;
-use crate::kv::NAME_BYTES_MAX;
+use crate::kv::{NAME_BYTES_MAX, VALUE_BYTES_MAX, item_key};
 
 /// One replica of one partition.
 struct Replica(OverItems<KvVnode>);
