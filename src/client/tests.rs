@@ -18,6 +18,7 @@ use super::*;
 
 mod calls;
 mod failures;
+mod real_node;
 
 /// What a server does with a message.
 enum Act {
