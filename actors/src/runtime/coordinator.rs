@@ -12,6 +12,7 @@ mod agenda;
 mod answers;
 mod knowledge;
 mod minting;
+mod numbers;
 mod running;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use self::agenda::{Agenda, Due, RequestNumber};
 use self::knowledge::Knowledge;
-use self::minting::{Mint, Reserved};
+use self::minting::Mint;
 use crate::protocol::hash::RingSize;
 use crate::protocol::id::{NodeId, Stamp, VnodeType};
 use crate::protocol::request::{Event, Request};
@@ -33,7 +34,6 @@ use crate::runtime::message::{
     AskPeer, ExecuteHere, HintHere, LivenessChanged, RingChanged, RunCommand, ServingChanged,
     TokensLearned,
 };
-use crate::runtime::records::{self, LoadError, Loaded, SaveError};
 use crate::runtime::reply::Reply;
 use crate::runtime::timers::{TimerId, Timers};
 use crate::runtime::vnode::kind::VnodeKind;
@@ -41,12 +41,6 @@ use crate::wire::message::{CommandAnswer, Envelope};
 
 /// The longest time a client may give a command.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(600);
-
-/// The record in which numbers are reserved.
-const RECORD: &str = "coordinator";
-
-/// How long the disk is left alone after it refused to reserve numbers.
-const RESERVE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whom the coordinator tells.
 #[derive(Clone)]
@@ -124,6 +118,26 @@ struct UnderWay {
     reply: Option<Reply<CommandAnswer>>,
 }
 
+/// A command that came before there were numbers for it.
+struct EarlyCommand {
+    run: RunCommand,
+    /// When it is too late to run it.
+    deadline: Moment,
+    /// When it is refused at the latest.
+    until: Moment,
+}
+
+/// How the record of numbers stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reservation {
+    /// Nothing is asked of the disk.
+    Idle,
+    /// The record is read or written.
+    UnderWay,
+    /// The disk refused; it is asked again later.
+    Failed,
+}
+
 /// Whether commands are taken.
 enum Serving {
     /// Yes.
@@ -144,8 +158,9 @@ pub struct Coordinator {
     knowledge: Knowledge,
     /// `None` until the record was read.
     mint: Option<Mint>,
-    /// Whether a write of the record is under way.
-    is_reserving: bool,
+    reservation: Reservation,
+    /// Commands that wait for the first numbers, in the order in which they came.
+    early: Vec<EarlyCommand>,
     requests: BTreeMap<RequestNumber, Box<UnderWay>>,
     /// Requests whose client is answered, the oldest first.
     tails: BTreeSet<RequestNumber>,
@@ -188,7 +203,8 @@ impl Coordinator {
             serving: Serving::Closed("the node is starting".to_owned()),
             knowledge: Knowledge::default(),
             mint: None,
-            is_reserving: false,
+            reservation: Reservation::UnderWay,
+            early: Vec::new(),
             requests: BTreeMap::new(),
             tails: BTreeSet::new(),
             bytes: 0,
@@ -207,62 +223,12 @@ impl Coordinator {
         Self { limits, ..self }
     }
 
-    fn load_mint(&self, ctx: &mut Context<Self>) {
-        let disk = Arc::clone(&self.env.disk);
-        let loading = async move { records::load::<Reserved>(disk.as_ref(), RECORD).await };
-        ctx.spawn(loading.into_actor(self).map(|loaded, this, ctx| this.mint_loaded(loaded, ctx)));
-    }
-
-    fn mint_loaded(
-        &mut self,
-        loaded: Result<Option<Loaded<Reserved>>, LoadError>,
-        ctx: &mut Context<Self>,
-    ) {
-        match loaded {
-            Ok(earlier) => {
-                self.mint = Some(Mint::after(&self.me, earlier.as_ref()));
-                self.reserve(ctx);
-            }
-            Err(error) => {
-                log::error!(error:%; "commands are not taken: the numbers of earlier ones cannot be read");
-                self.remind(RESERVE_AGAIN, Due::Reservation, ctx);
-            }
-        }
-    }
-
-    /// Reserves the next block of numbers, if it is time to and no other block is being written.
-    fn reserve(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.mint.as_ref().and_then(Mint::wants) else { return };
-        if self.is_reserving {
-            return;
-        }
-        self.is_reserving = true;
-        let saving = records::save(self.env.disk.as_ref(), RECORD, &next);
-        ctx.spawn(
-            saving
-                .into_actor(self)
-                .map(move |saved, this, ctx| this.reserved(next.upper, saved, ctx)),
-        );
-    }
-
-    fn reserved(&mut self, upper: u64, saved: Result<(), SaveError>, ctx: &mut Context<Self>) {
-        self.is_reserving = false;
-        match (saved, &mut self.mint) {
-            (Ok(()), Some(mint)) => mint.reserved(upper),
-            (Ok(()), None) => {}
-            (Err(error), _) => {
-                log::error!(error:%; "no numbers for commands could be reserved");
-                self.remind(RESERVE_AGAIN, Due::Reservation, ctx);
-            }
-        }
-    }
-
     fn do_due(&mut self, due: Due, ctx: &mut Context<Self>) {
         match due {
             Due::Pause(request, pause) => self.advance(request, Event::TimerFired(pause), ctx),
             Due::Deadline(request) => self.advance(request, Event::DeadlinePassed, ctx),
-            Due::Reservation if self.mint.is_none() => self.load_mint(ctx),
-            Due::Reservation => self.reserve(ctx),
+            Due::Reservation => self.reserve_again(ctx),
+            Due::EarlyCommand => self.refuse_early(),
         }
     }
 }
@@ -279,9 +245,12 @@ impl Handler<RunCommand> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, run: RunCommand, ctx: &mut Self::Context) {
-        if let Err((reply, refusal)) = self.begin(run, ctx) {
-            self.report.refused += 1;
-            reply.answer(CommandAnswer::Failed(refusal));
+        let left = Duration::from_millis(u64::from(run.command.deadline_ms));
+        let deadline = self.env.clock.now().plus(left);
+        if self.numbers_are_near() {
+            self.keep_early(run, deadline, ctx);
+        } else {
+            self.run(run, deadline, ctx);
         }
         self.reserve(ctx);
     }

@@ -17,6 +17,8 @@ pub(super) enum Due {
     Deadline(RequestNumber),
     /// The disk is asked again for a block of numbers.
     Reservation,
+    /// A command has waited for its numbers long enough.
+    EarlyCommand,
 }
 
 /// Everything that is due at some moment.

@@ -72,6 +72,11 @@ impl Mint {
         Ok(Minted { op, stamp, dot: Dot { minter, counter } })
     }
 
+    /// Whether there is a number for one more operation.
+    pub(super) fn has_numbers(&self) -> bool {
+        self.counters.clone().take().is_ok()
+    }
+
     /// Raises the clock above a stamp that was seen elsewhere, unless that one is too far ahead.
     pub(super) fn observe(&mut self, stamp: Stamp, wall_millis: u64) {
         if let Err(error) = self.clock.observe(stamp, wall_millis, CLOCK_AHEAD_MAX) {

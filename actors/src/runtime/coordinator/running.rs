@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::agenda::{Due, RequestNumber};
+use super::numbers::NO_NUMBERS;
 use super::{Alarm, AttemptEnded, Coordinator, DEADLINE_MAX, Serving, UnderWay, answers};
 use crate::protocol::id::{NodeName, Partition, Token, VnodeRef};
 use crate::protocol::quorum::{Quorum, Verdict};
@@ -23,8 +24,21 @@ use crate::wire::message::{
 type NotRun = (Reply<CommandAnswer>, CommandError);
 
 impl Coordinator {
+    /// Runs a command, or says why not.
+    pub(super) fn run(&mut self, run: RunCommand, deadline: Moment, ctx: &mut Context<Self>) {
+        if let Err((reply, refusal)) = self.begin(run, deadline, ctx) {
+            self.report.refused += 1;
+            reply.answer(CommandAnswer::Failed(refusal));
+        }
+    }
+
     /// Mints for a command and asks its replicas.
-    pub(super) fn begin(&mut self, run: RunCommand, ctx: &mut Context<Self>) -> Result<(), NotRun> {
+    fn begin(
+        &mut self,
+        run: RunCommand,
+        deadline: Moment,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), NotRun> {
         let RunCommand { command, reply } = run;
         let (kind, quorum) = match self.check(&command) {
             Ok(checked) => checked,
@@ -36,10 +50,7 @@ impl Coordinator {
         let wall_millis = self.env.clock.wall_millis();
         let mint = self.mint.as_mut();
         let Some(Ok(minted)) = mint.map(|mint| mint.mint(command.op, wall_millis)) else {
-            return Err((
-                reply,
-                self.not_serving("its disk has not reserved numbers for commands"),
-            ));
+            return Err((reply, self.not_serving(NO_NUMBERS)));
         };
         let start = Start {
             hash: command.hash,
@@ -61,8 +72,6 @@ impl Coordinator {
             deadline_ms: command.deadline_ms,
             command: command.command,
         };
-        let deadline =
-            self.env.clock.now().plus(Duration::from_millis(u64::from(command.deadline_ms)));
         self.begun += 1;
         let number = self.begun;
         self.bytes += envelope.command.len();
@@ -75,7 +84,7 @@ impl Coordinator {
         Ok(())
     }
 
-    fn not_serving(&self, reason: &str) -> CommandError {
+    pub(super) fn not_serving(&self, reason: &str) -> CommandError {
         CommandError::NotServing { node: self.me.name.clone(), reason: reason.to_owned() }
     }
 

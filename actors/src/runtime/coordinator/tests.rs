@@ -286,5 +286,6 @@ async fn play(story: impl Future<Output = ()>) {
     LocalSet::new().run_until(story).await;
 }
 
+mod disks;
 mod limits;
 mod stories;

@@ -1,8 +1,8 @@
 //! What the coordinator does not take on.
 
+use super::disks::{FullDisk, SlowDisk};
+use super::numbers::RESERVE_AGAIN;
 use super::*;
-use crate::runtime::disk::{DiskError, Version};
-use crate::runtime::transport::BoxFuture;
 
 async fn refusal(scene: &Scene, command: Command) -> String {
     failure(scene.run(command).await).to_string()
@@ -97,60 +97,18 @@ async fn tails_give_way_to_newer_commands() {
     .await;
 }
 
-/// A disk that refuses to write while `is_full`.
-#[derive(Clone, Default)]
-struct FullDisk {
-    inner: MemoryDisk,
-    is_full: Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Disk for FullDisk {
-    fn write(&self, record: &str, bytes: Vec<u8>) -> BoxFuture<Result<(), DiskError>> {
-        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
-            let why = Arc::new(std::io::ErrorKind::StorageFull.into());
-            let error = DiskError::NotWritten { record: record.to_owned(), why };
-            return Box::pin(std::future::ready(Err(error)));
-        }
-        self.inner.write(record, bytes)
-    }
-
-    fn read(
-        &self,
-        record: &str,
-        version: Version,
-    ) -> BoxFuture<Result<Option<Vec<u8>>, DiskError>> {
-        self.inner.read(record, version)
-    }
-
-    fn remove(&self, record: &str) -> BoxFuture<Result<(), DiskError>> {
-        self.inner.remove(record)
-    }
-
-    fn set_aside(&self, record: &str) -> BoxFuture<Result<(), DiskError>> {
-        self.inner.set_aside(record)
-    }
-
-    fn list(&self, prefix: &str) -> BoxFuture<Result<Vec<String>, DiskError>> {
-        self.inner.list(prefix)
-    }
-
-    fn place_of(&self, record: &str, version: Version) -> String {
-        self.inner.place_of(record, version)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn no_number_is_used_before_it_is_on_disk_nor_twice() {
     play(async {
         let disk = FullDisk::default();
-        disk.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
+        disk.fill(true);
         let env = Env { disk: Arc::new(disk.clone()), ..testing::env("ada@here", 1) };
         let mut scene = Scene::starting(env.clone(), CoordinatorLimits::default());
         scene.told_everything().await;
         let text = "ada@here does not serve yet: its disk has not reserved numbers for commands";
         assert_eq!(refusal(&scene, command(1)).await, text);
 
-        disk.is_full.store(false, std::sync::atomic::Ordering::Relaxed);
+        disk.fill(false);
         scene.env.clock.sleep(2 * RESERVE_AGAIN).await;
         let _answer = scene.run(command(1));
         assert_eq!(scene.next().await.envelope.dot.counter, 1);
@@ -160,6 +118,40 @@ async fn no_number_is_used_before_it_is_on_disk_nor_twice() {
         restarted.env.clock.sleep(RESERVE_AGAIN).await;
         let _answer = restarted.run(command(1));
         assert_eq!(restarted.next().await.envelope.dot.counter, COUNTER_BLOCK + 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_comes_before_the_first_numbers_waits_for_them() {
+    play(async {
+        let scene = Scene::starting(testing::env("ada@here", 1), CoordinatorLimits::default());
+        // Nothing has run since the actor was made: the record is still to be read.
+        scene.coordinator.do_send(RingChanged(ring()));
+        let up = ["ada", "bob", "cyd"].map(node).into();
+        scene.coordinator.do_send(LivenessChanged(Arc::new(up)));
+        scene.coordinator.do_send(ServingChanged { waits_for: None });
+        let (answer, mut scene) = (scene.run(command(1)), scene);
+        scene.next().await.executes("ok");
+        assert_eq!(answer.await, met("ok", true));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_does_not_wait_long_for_a_disk_that_is_silent() {
+    play(async {
+        let disk = SlowDisk(MemoryDisk::default());
+        let env = Env { disk: Arc::new(disk), ..testing::env("ada@here", 1) };
+        let scene = Scene::starting(env, CoordinatorLimits::default());
+        scene.told_everything().await;
+        let text = "ada@here does not serve yet: its disk has not reserved numbers for commands";
+        for (deadline_ms, expected_ms) in [(300, 300), (60_000, 1_000)] {
+            let before = scene.env.clock.now();
+            assert_eq!(refusal(&scene, Command { deadline_ms, ..command(1) }).await, text);
+            let waited = scene.env.clock.now().since(before).as_millis();
+            assert!((expected_ms..expected_ms + 5).contains(&waited), "{waited}");
+        }
     })
     .await;
 }
