@@ -6,8 +6,13 @@ use std::time::Duration;
 use tanodb_actors::protocol::id::NodeName;
 use tanodb_actors::wire::admin::{AdminAnswer, AdminRequest};
 
+use crate::client::Options;
 use crate::config::address::HostPort;
 use crate::failure::Failure;
+
+mod network;
+
+pub use network::Network;
 
 /// Where a node listens that was not told otherwise, and whom a command asks that was not either.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7650";
@@ -38,6 +43,20 @@ pub struct Item {
     pub needed: Option<u8>,
 }
 
+impl Item {
+    /// Replicas of the key.
+    #[must_use]
+    pub fn n(&self) -> u8 {
+        self.n.unwrap_or(Options::default().n)
+    }
+
+    /// Replicas that must answer.
+    #[must_use]
+    pub fn needed(&self) -> u8 {
+        self.needed.unwrap_or(self.n() / 2 + 1)
+    }
+}
+
 /// A conversation with one node. Every answer comes by its deadline.
 pub trait Talk {
     /// Asks for administration. A refusal is an answer, not a failure.
@@ -62,12 +81,12 @@ pub trait Talk {
         deadline: Duration,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>>;
 
-    /// Deletes a value. One that is not there counts as deleted.
+    /// Deletes a value. True if there was one.
     fn delete(
         &mut self,
         item: &Item,
         deadline: Duration,
-    ) -> impl Future<Output = Result<(), Failure>>;
+    ) -> impl Future<Output = Result<bool, Failure>>;
 }
 
 /// Asks for administration and turns a refusal into a failure.

@@ -10,4 +10,5 @@ pub mod failure;
 pub mod kv;
 pub mod launch;
 pub mod logging;
+pub mod node;
 pub mod output;

@@ -6,10 +6,9 @@ use super::arguments::{Common, DeleteArguments, Format, GetArguments, KeyArgumen
 use super::resolve::asked_node;
 use crate::contact::{Connect, Item, Talk};
 use crate::failure::Failure;
+use crate::kv::VALUE_BYTES_MAX;
 use crate::output::json;
 
-/// stand-in
-const COMMAND_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Stands for standard input instead of a value.
 const FROM_INPUT: &str = "-";
 
@@ -60,31 +59,31 @@ pub(super) async fn delete(
 ) -> Result<Vec<u8>, Failure> {
     let item = item(arguments.key, arguments.w)?;
     let mut node = asked_node(network, common).await?;
-    node.delete(&item, common.timeout).await?;
+    let existed = node.delete(&item, common.timeout).await?;
     Ok(match common.output {
         Format::Table => b"ok\n".to_vec(),
-        Format::Json => json::deleted(&item.bucket, &item.key).into_bytes(),
+        Format::Json => json::deleted(&item.bucket, &item.key, existed).into_bytes(),
     })
 }
 
 fn item(key: KeyArguments, needed: Option<u8>) -> Result<Item, Failure> {
-    if let (Some(n), Some(needed)) = (key.n, needed)
-        && needed > n
-    {
-        let reason = format!("{needed} replicas cannot answer when there are {n}");
+    let item = Item { bucket: key.bucket, key: key.key, n: key.n, needed };
+    if item.needed() > item.n() {
+        let reason =
+            format!("{} replicas cannot answer when there are {}", item.needed(), item.n());
         return Err(Failure::usage(reason, "make --n larger, or --r or --w smaller"));
     }
-    Ok(Item { bucket: key.bucket, key: key.key, n: key.n, needed })
+    Ok(item)
 }
 
-/// Reads to the end, but never more than a command may have.
+/// Reads to the end, but never more than a value may have.
 fn read_value(input: &mut dyn Read) -> Result<Vec<u8>, Failure> {
-    let limit = u64::try_from(COMMAND_BYTES_MAX).unwrap_or(u64::MAX);
+    let limit = u64::try_from(VALUE_BYTES_MAX).unwrap_or(u64::MAX);
     let mut value = Vec::new();
     let failed = |error| Failure::failed(format!("standard input: {error}"), "mend the input");
     input.take(limit.saturating_add(1)).read_to_end(&mut value).map_err(failed)?;
-    if value.len() > COMMAND_BYTES_MAX {
-        let reason = format!("the value is longer than {COMMAND_BYTES_MAX} bytes");
+    if value.len() > VALUE_BYTES_MAX {
+        let reason = format!("the value is longer than {VALUE_BYTES_MAX} bytes");
         return Err(Failure::usage(reason, "store it in several keys"));
     }
     Ok(value)
@@ -95,10 +94,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_longer_than_a_command_is_refused_before_it_is_sent() {
+    fn a_value_that_is_too_long_is_refused_before_it_is_sent() {
         let mut endless = std::io::repeat(b'x');
         let refused = read_value(&mut endless).unwrap_err();
-        assert!(refused.reason.contains("16777216 bytes"), "{refused}");
+        assert!(refused.reason.contains("8388608 bytes"), "{refused}");
         assert_eq!(read_value(&mut &b"value\n"[..]).unwrap(), b"value\n");
     }
 }

@@ -106,14 +106,13 @@ impl Talk for Actor {
         })
     }
 
-    async fn delete(&mut self, item: &Item, _: Duration) -> Result<(), Failure> {
+    async fn delete(&mut self, item: &Item, _: Duration) -> Result<bool, Failure> {
         self.stage.script(&self.address, |script| {
             script.items.push(item.clone());
             if let Some(trouble) = script.trouble.take() {
                 return Err(trouble);
             }
-            script.values.remove(&(item.bucket.clone(), item.key.clone()));
-            Ok(())
+            Ok(script.values.remove(&(item.bucket.clone(), item.key.clone())).is_some())
         })
     }
 }

@@ -235,7 +235,7 @@ impl Talk for MadeUpNode {
         Ok(town.values.get(&(item.bucket.clone(), item.key.clone())).cloned())
     }
 
-    async fn delete(&mut self, _: &Item, _: Duration) -> Result<(), Failure> {
+    async fn delete(&mut self, _: &Item, _: Duration) -> Result<bool, Failure> {
         Err(Failure::failed("the demo never deletes", ""))
     }
 }

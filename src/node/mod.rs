@@ -91,7 +91,7 @@ async fn stopped() {
 fn not_opened(error: OpenError) -> Failure {
     let next = match &error {
         OpenError::Held { .. } => "stop that node, or give this one another --data-dir",
-        _ => "give another --data-dir, or make that one writable",
+        OpenError::Unusable { .. } | _ => "give another --data-dir, or make that one writable",
     };
     Failure::failed(error.to_string(), next)
 }
@@ -103,7 +103,9 @@ fn not_started(error: StartError) -> Failure {
         }
         StartError::Listen(_) => "give --listen an address of this machine",
         StartError::OtherNode { .. } => "give another --data-dir, or the right --name",
-        _ => "mend the data directory, or give another --data-dir; nothing in it was changed",
+        StartError::Load(_) | StartError::Save(_) | StartError::Disk(_) | _ => {
+            "mend the data directory, or give another --data-dir; nothing in it was changed"
+        }
     };
     Failure::failed(error.to_string(), next)
 }

@@ -33,7 +33,7 @@ fn printed() -> BTreeMap<&'static str, String> {
         ("tanodb.ping/1", ping(&samples::pong())),
         ("tanodb.put/1", stored("bucket-1", "key-1")),
         ("tanodb.get/1", got("bucket-1", "key-1", "value".as_bytes())),
-        ("tanodb.delete/1", deleted("bucket-1", "key-1")),
+        ("tanodb.delete/1", deleted("bucket-1", "key-1", true)),
         ("tanodb.cluster-join/1", join_staged(&node(2), &node(1))),
         ("tanodb.cluster-plan/1", plan(&samples::plan())),
         ("tanodb.cluster-commit/1", committed(2)),

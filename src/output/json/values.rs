@@ -17,10 +17,17 @@ pub fn stored(bucket: &str, key: &str) -> String {
     text("tanodb.put/1", KeyJson { bucket, key })
 }
 
+#[derive(Debug, Serialize)]
+struct DeletedJson<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    existed: bool,
+}
+
 /// `delete`.
 #[must_use]
-pub fn deleted(bucket: &str, key: &str) -> String {
-    text("tanodb.delete/1", KeyJson { bucket, key })
+pub fn deleted(bucket: &str, key: &str, existed: bool) -> String {
+    text("tanodb.delete/1", DeletedJson { bucket, key, existed })
 }
 
 #[derive(Debug, Serialize)]
