@@ -9,6 +9,14 @@ mod exploration;
 
 use serde::{Deserialize, Serialize};
 
+/// Bytes a source may send beyond what is acknowledged. Enough to hide a round trip at a gigabyte a second,
+/// little enough to hold for every slot.
+pub const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What may come on top of the window: one part is sent whole, then a tail, then the first part of a repair;
+/// each holds at most one item too many, of 16 MiB.
+pub const BEYOND_WINDOW_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Where a receiver stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Receiver {
@@ -45,6 +53,15 @@ pub struct Progress {
     pub arrived: u64,
     /// The number of the last part that is stored.
     pub stored: u64,
+    /// Bytes that have come and are not stored.
+    pub bytes_open: u64,
+}
+
+impl Progress {
+    fn stored(&mut self, sequence: u64, bytes: u64) {
+        self.stored = self.stored.max(sequence);
+        self.bytes_open = self.bytes_open.saturating_sub(bytes);
+    }
 }
 
 /// Why a receiver ended before the fence was confirmed.
@@ -75,11 +92,15 @@ pub enum Event {
     PartArrived {
         /// Its number.
         sequence: u64,
+        /// Its size.
+        bytes: u64,
     },
     /// The vnode has stored a part.
     PartStored {
         /// Its number.
         sequence: u64,
+        /// Its size.
+        bytes: u64,
     },
     /// The fence arrived.
     FenceArrived {
@@ -142,8 +163,8 @@ impl Receiver {
             | Self::Draining { .. }
             | Self::Comparing { .. }) => match event {
                 Event::Opened => state.on_opened(),
-                Event::PartArrived { sequence } => state.on_part_arrived(sequence),
-                Event::PartStored { sequence } => state.on_part_stored(sequence),
+                Event::PartArrived { sequence, bytes } => state.on_part_arrived(sequence, bytes),
+                Event::PartStored { sequence, bytes } => state.on_part_stored(sequence, bytes),
                 Event::FenceArrived { fence } => state.on_fence_arrived(fence),
                 Event::Compared { is_equal } => state.on_compared(is_equal),
                 Event::Failed(failure) => ended(failure),
@@ -162,10 +183,15 @@ impl Receiver {
         }
     }
 
-    fn on_part_arrived(self, sequence: u64) -> Step {
+    fn on_part_arrived(self, sequence: u64, bytes: u64) -> Step {
         match self {
             Self::Taking(mut progress) if sequence == progress.arrived.saturating_add(1) => {
                 progress.arrived = sequence;
+                progress.bytes_open = progress.bytes_open.saturating_add(bytes);
+                // A source that does not wait for credit is not served: it would fill this node's memory.
+                if progress.bytes_open > WINDOW_BYTES + BEYOND_WINDOW_BYTES {
+                    return ended(Failure::OutOfOrder);
+                }
                 moved(Self::Taking(progress), vec![Effect::StorePart])
             }
             Self::Taking(_)
@@ -177,15 +203,15 @@ impl Receiver {
         }
     }
 
-    fn on_part_stored(self, sequence: u64) -> Step {
+    fn on_part_stored(self, sequence: u64, bytes: u64) -> Step {
         let acknowledge = Effect::SendReceived(sequence);
         match self {
             Self::Taking(mut progress) => {
-                progress.stored = progress.stored.max(sequence);
+                progress.stored(sequence, bytes);
                 moved(Self::Taking(progress), vec![acknowledge])
             }
             Self::Draining { mut progress, fence } => {
-                progress.stored = progress.stored.max(sequence);
+                progress.stored(sequence, bytes);
                 compare_when_stored(progress, fence, vec![acknowledge])
             }
             state @ (Self::Opening | Self::Comparing { .. } | Self::Confirmed | Self::Ended) => {

@@ -12,6 +12,10 @@ use crate::protocol::digest::{ItemPosition, ItemRange};
 /// More changes than this at once are not queued: the cursor goes back and pages cover them again.
 pub const CHANGES_AT_ONCE_MAX: usize = 1_024;
 
+/// When the fold has ended and no more than this waits, nothing is read: it goes as the tail of the fence. A
+/// stream of small writes must not keep the fence away for ever.
+pub const TAIL_BYTES_MAX: u64 = 1024 * 1024;
+
 /// How far the fold has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cursor {
@@ -41,6 +45,8 @@ pub struct Stream<C> {
     waiting_bytes: u64,
     repairs: VecDeque<ItemRange>,
     is_sender_waiting: bool,
+    /// The fence was asked for and refused: changes are sent as they come until it becomes possible.
+    is_fence_refused: bool,
 }
 
 impl<C> Default for Stream<C> {
@@ -52,6 +58,7 @@ impl<C> Default for Stream<C> {
             waiting_bytes: 0,
             repairs: VecDeque::new(),
             is_sender_waiting: false,
+            is_fence_refused: false,
         }
     }
 }
@@ -104,7 +111,9 @@ impl<C> Stream<C> {
 
     /// What to read now. After [`Next::Nothing`] the sender waits: see [`Stream::wakes_sender`].
     pub fn next_part(&mut self) -> Next<C> {
-        if !self.waiting.is_empty() {
+        let goes_with_fence =
+            self.has_ended() && !self.is_fence_refused && self.waiting_bytes <= TAIL_BYTES_MAX;
+        if !self.waiting.is_empty() && !goes_with_fence {
             self.sequence += 1;
             self.waiting_bytes = 0;
             return Next::Changes(std::mem::take(&mut self.waiting));
@@ -139,13 +148,18 @@ impl<C> Stream<C> {
         self.sequence
     }
 
-    /// The fence is not possible yet, though there was nothing to send.
-    pub fn fence_refused(&mut self) {
+    /// The fence is not possible yet. `by_predecessor`: it becomes possible by somebody else's word, so that
+    /// changes go on meanwhile; otherwise there is more to fold first.
+    pub fn fence_refused(&mut self, by_predecessor: bool) {
+        self.is_fence_refused = by_predecessor;
         self.is_sender_waiting = true;
     }
 
     /// Whether the sender must be told that there is something to do; true once for each wait.
     pub fn wakes_sender(&mut self, is_fence_possible: bool) -> bool {
+        if is_fence_possible {
+            self.is_fence_refused = false;
+        }
         let has_more = !self.waiting.is_empty() || self.cursor != Cursor::Ended;
         if self.is_sender_waiting && (has_more || is_fence_possible) {
             self.is_sender_waiting = false;
@@ -257,6 +271,7 @@ mod tests {
                 }
             }
             while send(&mut stream, &source, &mut target, 7) {}
+            target.extend(stream.take_tail());
             assert!(stream.has_ended());
             assert_eq!(source, target, "seed {seed}");
         }
@@ -277,6 +292,18 @@ mod tests {
         let lowest = many.map(|(position, ..)| position).min().unwrap();
         let Next::Page(range) = stream.next_part() else { panic!("pages cover a big change") };
         assert!(range.contains(lowest.order, &lowest.key));
+    }
+
+    #[test]
+    fn a_few_changes_after_the_fold_go_with_the_fence_and_do_not_keep_it_away() {
+        let mut stream = Stream::without_fold();
+        stream.note([(position(1), 10, 1)]);
+        assert_eq!(stream.next_part(), Next::Nothing);
+        stream.note([(position(2), TAIL_BYTES_MAX, 2)]);
+        assert_eq!(stream.next_part(), Next::Changes(vec![1, 2]));
+        stream.note([(position(3), 10, 3)]);
+        stream.fence_refused(true);
+        assert_eq!(stream.next_part(), Next::Changes(vec![3]), "while a predecessor is waited for");
     }
 
     #[test]

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::protocol::digest::{Digest, ItemHash, Summary, item_order};
+use crate::protocol::digest::{Digest, Summary};
 use crate::protocol::handoff::Incoming;
 use crate::protocol::id::TransferId;
-use crate::protocol::receiver::{Effect, Event, Failure, Receiver};
+use crate::protocol::receiver::{Effect, Event, Failure, Receiver, WINDOW_BYTES};
 use crate::protocol::time::Moment;
 use crate::runtime::chapter;
 use crate::runtime::env::Env;
@@ -22,13 +22,9 @@ use crate::runtime::network::connection::{FrameReader, FrameWriter, frame, parse
 use crate::runtime::transfer::{
     FrameArrived, TransferEnded, TransferProgressed, frame_part, read_frames,
 };
+use crate::runtime::vnode::hints::sum_up;
 use crate::runtime::vnode::message::{AttemptKind, Part, ReceiverAsk, ReceiverAsked, ReceiverTold};
 use crate::wire::message::{CancelReason, Offer, Rejection, TransferKind, TransferMessage, kind};
-use crate::wire::page::PageSlices;
-
-/// Bytes a source may send beyond what is acknowledged. Enough to hide a round trip at a gigabyte a second,
-/// little enough to hold for every slot.
-pub const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Milliseconds after which a refused offer may be made again.
 const RETRY_AFTER_MS: u32 = 200;
@@ -204,10 +200,7 @@ impl HandoffReceiver {
     /// Hints are merged into what is there already, so the vnode's own sums prove nothing about them.
     fn sum_up(&mut self, part: &Part) {
         if let TransferKind::Hinted { .. } = self.offer.kind {
-            for (key, value) in PageSlices::new(&part.items).flatten() {
-                let bytes = (key.len() + value.len()) as u64;
-                self.arrived.add(item_order(key), ItemHash::of(key, value), bytes);
-            }
+            sum_up(&mut self.arrived, &part.items);
         }
     }
 
@@ -242,7 +235,11 @@ impl HandoffReceiver {
                 let fence = self.last_arrived();
                 self.happened(Event::FenceArrived { fence }, ctx);
             }
-            TransferMessage::Cancel { reason } => self.failed(Failure::PeerCancelled, reason, ctx),
+            TransferMessage::Cancel { reason } => {
+                // The source's own word, also after the fence was confirmed: it has not granted.
+                self.ask_vnode(ReceiverAsk::SourceEnded);
+                self.stopped(reason, ctx);
+            }
             TransferMessage::Beat => {}
             TransferMessage::Offer(_)
             | TransferMessage::Accepted { .. }
@@ -268,9 +265,18 @@ impl HandoffReceiver {
 
     fn part_arrived(&mut self, part: Part, ctx: &mut Context<Self>) {
         let sequence = part.sequence;
-        self.bytes += part.items.len() as u64;
+        let bytes = part.items.len() as u64;
+        self.bytes += bytes;
         self.part = Some(part);
-        self.happened(Event::PartArrived { sequence }, ctx);
+        self.happened(Event::PartArrived { sequence, bytes }, ctx);
+    }
+
+    /// Nobody needs this receiver any more, confirmed or not.
+    fn stopped(&mut self, reason: CancelReason, ctx: &mut Context<Self>) {
+        if self.receiver == Receiver::Confirmed {
+            ctx.stop();
+        }
+        self.failed(Failure::Stopped, reason, ctx);
     }
 
     fn tick_later(&self, ctx: &mut Context<Self>) {
@@ -359,14 +365,14 @@ impl Handler<ReceiverTold> for HandoffReceiver {
                 self.rejection = Some(rejection);
                 self.failed(Failure::Refused, because, ctx);
             }
-            ReceiverTold::Stored { sequence, count } => {
+            ReceiverTold::Stored { sequence, count, bytes } => {
                 self.objects += count;
                 self.progress.do_send(TransferProgressed {
                     transfer: self.transfer(),
                     objects: self.objects,
                     bytes: self.bytes,
                 });
-                self.happened(Event::PartStored { sequence }, ctx);
+                self.happened(Event::PartStored { sequence, bytes }, ctx);
             }
             ReceiverTold::Failed(why) => {
                 self.failed(Failure::NotStored, CancelReason::VnodeStopped(why), ctx);
@@ -375,7 +381,7 @@ impl Handler<ReceiverTold> for HandoffReceiver {
                 self.buckets = buckets;
                 self.happened(Event::Compared { is_equal }, ctx);
             }
-            ReceiverTold::Stop(reason) => self.failed(Failure::Stopped, reason, ctx),
+            ReceiverTold::Stop(reason) => self.stopped(reason, ctx),
         }
     }
 }
@@ -384,9 +390,16 @@ impl Handler<Tick> for HandoffReceiver {
     type Result = ();
 
     fn handle(&mut self, _: Tick, ctx: &mut Self::Context) {
+        if !self.vnode.connected() {
+            self.stopped(CancelReason::ActorEnded("vnode".to_owned()), ctx);
+            return;
+        }
         let silent = self.env.clock.now().since(self.heard);
         if silent > self.silent_max {
             let millis = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+            if self.receiver == Receiver::Confirmed {
+                ctx.stop();
+            }
             self.failed(Failure::Silent, CancelReason::Silent(millis), ctx);
             return;
         }

@@ -26,7 +26,7 @@ use crate::runtime::transfer::{
 use crate::runtime::vnode::message::{Part, SenderAsk, SenderAsked, SenderTold};
 use crate::wire::frame::Frame;
 use crate::wire::message::{
-    CancelReason, Hello, Offer, TransferKind, TransferMessage, Welcome, kind,
+    CancelReason, Hello, Offer, Rejection, TransferKind, TransferMessage, Welcome, kind,
 };
 
 /// What a sender is given.
@@ -233,7 +233,11 @@ impl HandoffSender {
                 self.happened(Event::Accepted { window_bytes }, ctx);
             }
             TransferMessage::Rejected { reason, retry_after_ms: _ } => {
-                let because = CancelReason::Rejected(reason.to_string());
+                let because = if let Rejection::SlotsFull { limit } = reason {
+                    CancelReason::SlotsFull(limit)
+                } else {
+                    CancelReason::Rejected(reason.to_string())
+                };
                 self.failed(Failure::Rejected, because, ctx);
             }
             TransferMessage::Received { sequence } => {
@@ -407,6 +411,11 @@ impl Handler<Tick> for HandoffSender {
     type Result = ();
 
     fn handle(&mut self, _: Tick, ctx: &mut Self::Context) {
+        if !self.duty.vnode.connected() {
+            let because = CancelReason::ActorEnded("vnode".to_owned());
+            self.failed(Failure::Stopped, because, ctx);
+            return;
+        }
         let silent = self.duty.env.clock.now().since(self.heard);
         if silent > self.duty.silent_max {
             let millis = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);

@@ -5,6 +5,7 @@
 //! inside a `LocalSet` (an actix `System` is one); the node lives there until the set ends.
 
 mod start;
+mod wiring;
 
 use std::sync::Arc;
 use std::time::Duration;

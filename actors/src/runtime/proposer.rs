@@ -283,6 +283,19 @@ fn gave_up(reason: &GiveUp, may_be_decided: bool) -> CommitOutcome {
     }
 }
 
+impl Drop for Commit {
+    /// An operator who waits is told, also after a panic.
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            let outcome = CommitOutcome::Unknown {
+                reason: "Failed: the commit ended before it was decided".to_owned(),
+                hint: "look at it with 'tanodb ring-status', then plan again".to_owned(),
+            };
+            self.duty.ended.do_send(CommitEnded { outcome, reply });
+        }
+    }
+}
+
 impl Actor for Commit {
     type Context = Context<Self>;
 

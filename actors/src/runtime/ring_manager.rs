@@ -121,6 +121,8 @@ pub struct RingManager {
     has_unsaved: bool,
     /// Votes whose record is being written; an answer waits for all of them.
     votes_saving: u32,
+    /// Whether the last write of that record failed: the next answer writes it again.
+    is_vote_unsaved: bool,
     n_val: u32,
     /// What others say of this node's own life: it was here before and has lost its data.
     is_unreadmitted: bool,
@@ -179,6 +181,7 @@ impl RingManager {
             is_saving: false,
             has_unsaved: false,
             votes_saving: 0,
+            is_vote_unsaved: false,
             n_val: start.n_val,
             is_unreadmitted: start.is_unreadmitted,
         }
@@ -430,6 +433,8 @@ impl Handler<PeerAsked> for RingManager {
             | PeerMessage::GrantHeld { .. }
             | PeerMessage::GrantDeclined { .. }
             | PeerMessage::GrantRetired { .. }
+            | PeerMessage::AskTransfer { .. }
+            | PeerMessage::TransferRuns
             | PeerMessage::TransferOver { .. }
             | PeerMessage::Report(_)
             | PeerMessage::JoinStaged { .. }

@@ -16,7 +16,9 @@ use crate::runtime::network::message::{DigestArrived, GossipArrived};
 use crate::runtime::reply::{Reply, reply};
 use crate::runtime::ring_manager::{AdminAsked, RingManager};
 use crate::runtime::vnode::actor::VnodeActor;
-use crate::runtime::vnode::message::{GrantArrived, HeldArrived, OverArrived, RetiredArrived};
+use crate::runtime::vnode::message::{
+    GrantArrived, HeldArrived, OverArrived, RetiredArrived, TransferAsked,
+};
 use crate::runtime::vnode_host::{FindVnode, VnodeHost};
 use crate::wire::admin::{AdminAnswer, AdminRefusal, Effect};
 use crate::wire::message::{
@@ -120,6 +122,13 @@ impl Handler<PeerAsked> for Router {
                 self.to_vnode(vnode, ctx, move |vnode| vnode.do_send(RetiredArrived(transfer)));
                 reply.answer(PeerMessage::Pong);
             }
+            PeerMessage::AskTransfer { transfer, vnode, source } => {
+                if source == self.me {
+                    self.to_vnode(vnode, ctx, move |vnode| {
+                        vnode.do_send(TransferAsked { transfer, reply });
+                    });
+                }
+            }
             PeerMessage::TransferOver { transfer, vnode } => {
                 self.to_vnode(vnode, ctx, move |vnode| vnode.do_send(OverArrived(transfer)));
                 reply.answer(PeerMessage::Pong);
@@ -132,6 +141,7 @@ impl Handler<PeerAsked> for Router {
                 self.manager.do_send(PeerAsked { from, message, reply });
             }
             PeerMessage::Pong
+            | PeerMessage::TransferRuns
             | PeerMessage::Outcome(_)
             | PeerMessage::Answer { .. }
             | PeerMessage::CandidateStored { .. }

@@ -153,7 +153,7 @@ impl VnodeHost {
 }
 
 fn nothing(handoff: Handoff) -> Remains {
-    Remains { handoff, owned: None, staging: None, hints: Vec::new() }
+    Remains { handoff, owned: None, staging: None, receipt: None, hints: Vec::new() }
 }
 
 impl Actor for VnodeHost {

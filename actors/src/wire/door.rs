@@ -48,7 +48,14 @@ impl Door<'_> {
                 self.check_other_name(from)?;
                 self.check_ready()
             }
-            (Purpose::Member | Purpose::Transfer, Some(from)) => {
+            (Purpose::Member, Some(from)) => {
+                self.check_other_name(from)?;
+                self.check_cluster(from)?;
+                self.check_ready()?;
+                self.check_life(from)?;
+                self.check_ring(from)
+            }
+            (Purpose::Transfer, Some(from)) => {
                 self.check_other_name(from)?;
                 self.check_cluster(from)?;
                 self.check_ready()?;
@@ -83,7 +90,7 @@ impl Door<'_> {
     /// Why not.
     pub fn check_member(&self, from: &Introduction) -> Result<(), Refusal> {
         self.check_cluster(from)?;
-        self.check_listed(from)
+        self.check_life(from)
     }
 
     /// Whether a refused node is a member in another life than the ring lists: it restarted and lost its
@@ -121,6 +128,17 @@ impl Door<'_> {
             return Ok(());
         }
         Err(Refusal::NotListed { node: self.me.node.name.clone(), who: from.node.clone() })
+    }
+
+    /// A member that lost its data and came back talks like any other: it votes, coordinates, and answers
+    /// `Lost` for what it held. It takes part in no transfer before a ring lists its new life.
+    fn check_life(&self, from: &Introduction) -> Result<(), Refusal> {
+        let listed = self.ring.members().get(&from.node.name);
+        let is_later = |boot: u64| boot < from.node.incarnation.boot;
+        if listed.is_some_and(|member| is_later(member.incarnation.boot)) {
+            return Ok(());
+        }
+        self.check_listed(from)
     }
 
     fn check_ring(&self, from: &Introduction) -> Result<(), Refusal> {
@@ -203,9 +221,17 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_and_a_member_in_another_life_are_not_listed() {
+    fn a_member_that_lost_its_data_talks_and_transfers_nothing() {
         let here = Here::is_ada();
-        for (who, is_member) in [(node("dan", 1), false), (node("bob", 2), true)] {
+        let later = || Some(introduction(node("bob", 2)));
+        assert_eq!(here.check(Purpose::Member, later()), Ok(()));
+        assert!(matches!(here.check(Purpose::Transfer, later()), Err(Refusal::NotListed { .. })));
+    }
+
+    #[test]
+    fn a_stranger_and_a_member_in_an_earlier_life_are_not_listed() {
+        let here = Here::is_ada();
+        for (who, is_member) in [(node("dan", 1), false), (node("bob", 0), true)] {
             let refused = here.check(Purpose::Member, Some(introduction(who.clone())));
             assert_eq!(here.door().is_other_life_of_member(&introduction(who.clone())), is_member);
             assert_eq!(refused, Err(Refusal::NotListed { node: here.me.node.name.clone(), who }));

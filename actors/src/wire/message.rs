@@ -91,6 +91,18 @@ pub enum PeerMessage {
         /// The vnode.
         vnode: VnodeRef,
     },
+    /// Target to source: is this attempt still under way? Answered by `TransferOver` or `TransferRuns`. Only
+    /// the life of the source that began it can tell.
+    AskTransfer {
+        /// The transfer.
+        transfer: TransferId,
+        /// The vnode.
+        vnode: VnodeRef,
+        /// Who began it.
+        source: NodeId,
+    },
+    /// It is.
+    TransferRuns,
     /// Source to target: this attempt is over, whatever became of its connection. No answer.
     TransferOver {
         /// The transfer.

@@ -15,10 +15,10 @@ struct Ghost {
 
 fn events(ghost: &Ghost) -> Vec<Event> {
     let mut all = vec![Event::Opened, Event::Failed(Failure::Disconnected)];
-    all.extend((1..=4).map(|sequence| Event::PartArrived { sequence }));
+    all.extend((1..=4).map(|sequence| Event::PartArrived { sequence, bytes: 1 }));
     all.extend((0..=4).map(|fence| Event::FenceArrived { fence }));
     if ghost.stored < ghost.given {
-        all.push(Event::PartStored { sequence: ghost.stored + 1 });
+        all.push(Event::PartStored { sequence: ghost.stored + 1, bytes: 1 });
     }
     if ghost.comparing {
         all.extend([true, false].map(|is_equal| Event::Compared { is_equal }));
@@ -87,6 +87,17 @@ fn every_sequence_acknowledges_and_confirms_only_what_is_stored() {
 #[test]
 fn a_missing_part_ends_the_stream() {
     let taking = Receiver::Opening.step(Event::Opened).next;
-    let step = taking.step(Event::PartArrived { sequence: 2 });
+    let step = taking.step(Event::PartArrived { sequence: 2, bytes: 1 });
     assert_eq!(step.effects, [Effect::ReportEnded(Failure::OutOfOrder)]);
+}
+
+#[test]
+fn a_source_that_does_not_wait_for_credit_is_not_served() {
+    let bytes = super::WINDOW_BYTES;
+    let mut receiver = Receiver::Opening.step(Event::Opened).next;
+    let beyond = super::BEYOND_WINDOW_BYTES / bytes + 2;
+    for sequence in 1..=beyond {
+        receiver = receiver.step(Event::PartArrived { sequence, bytes }).next;
+    }
+    assert_eq!(receiver, Receiver::Ended);
 }

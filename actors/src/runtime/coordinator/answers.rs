@@ -17,6 +17,9 @@ pub(super) const UNANSWERED: Outcome = Outcome::Stopped { reason: String::new() 
 
 /// What an attempt at a vnode of this node came to.
 pub(super) fn here(attempt: AttemptId, outcome: Outcome) -> Event {
+    if outcome == Outcome::Unanswered {
+        return Event::Lost { attempt };
+    }
     Event::Replied { attempt, said: said(outcome) }
 }
 
@@ -44,6 +47,9 @@ fn said(outcome: Outcome) -> Said {
         Outcome::Expired => FailureReason::Expired,
         Outcome::Lost => FailureReason::Lost,
         Outcome::Stalled => FailureReason::Stalled,
+        Outcome::Unanswered => {
+            FailureReason::Stopped("passed on, and no answer came back".to_owned())
+        }
         Outcome::Stopped { reason } if reason.is_empty() => {
             FailureReason::Stopped("whoever should have executed it is gone".to_owned())
         }

@@ -3,33 +3,31 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::wiring::{Addresses, Mailboxes};
 use super::{Node, NodeSettings, StartError};
 use crate::protocol::agreement::Acceptor;
 use crate::protocol::gossip::{Gossip, Held, Part};
 use crate::protocol::handoff::Handoff;
+use crate::protocol::hash::RingSize;
 use crate::protocol::id::{
     ClusterId, Incarnation, NodeId, NodeName, Token, VnodeRef, VnodeType, VoterId,
 };
 use crate::protocol::liveness::Heartbeats;
 use crate::protocol::ring::{Member, Ring};
-use crate::runtime::coordinator::{Coordinator, CoordinatorLinks};
+use crate::runtime::coordinator::Coordinator;
 use crate::runtime::env::Env;
-use crate::runtime::gossiper::{Gossiper, GossiperTells};
+use crate::runtime::gossiper::Gossiper;
 use crate::runtime::message::DoorRules;
-use crate::runtime::network::listener::SessionTells;
 use crate::runtime::network::listener::{self, Listener};
-use crate::runtime::network::peers::LinkTells;
 use crate::runtime::network::peers::Peers;
-use crate::runtime::network::watcher::{Watcher, WatcherTells};
+use crate::runtime::network::watcher::Watcher;
 use crate::runtime::records;
 use crate::runtime::ring_manager::{
-    AGREEMENT_RECORD, Identity, KNOWLEDGE_RECORD, ManagerLinks, ManagerStart, RING_RECORD,
-    RingManager, founded_vnodes,
+    AGREEMENT_RECORD, Identity, KNOWLEDGE_RECORD, ManagerStart, RING_RECORD, RingManager,
+    founded_vnodes,
 };
-use crate::runtime::router::Router;
 use crate::runtime::timers::Timers;
 use crate::runtime::vnode::actor::{VnodeLinks, VnodeSettings};
 use crate::runtime::vnode::kind::VnodeKind;
@@ -72,6 +70,9 @@ pub(super) async fn start(
             Some(loaded) if loaded.fell_back.is_some() => {
                 // Promises may be missing: this node votes under another identity, once a ring lists it.
                 voter = VoterId(env.rng.next_u64());
+                let (name, boot) = (me.name.clone(), me.incarnation.boot);
+                let record = IdentityRecord { name, boot, voter };
+                records::save(env.disk.as_ref(), IDENTITY_RECORD, &record).await?;
                 log::error!(
                     "this node's promises are damaged; it does not vote until a new ring lists it"
                 );
@@ -253,59 +254,15 @@ impl Parts {
         })
     }
 
-    /// Makes all mailboxes first, so that each actor can be given the addresses of the others, and then
-    /// starts the actors, the door last.
-    fn run(self, beginning: Beginning, door: Box<dyn crate::runtime::transport::Listener>) -> Node {
-        let rules = self.rules(&beginning.gossip);
-        let timers = Timers::start(&self.env);
-        let (host_box, peers_box) = (Context::<VnodeHost>::new(), Context::<Peers>::new());
-        let (manager_box, watcher_box) = (Context::<RingManager>::new(), Context::<Watcher>::new());
-        let (gossiper_box, router_box) = (Context::<Gossiper>::new(), Context::<Router>::new());
-        let (coordinator_box, listener_box) =
-            (Context::<Coordinator>::new(), Context::<Listener>::new());
-        let (host, manager) = (host_box.address(), manager_box.address());
-        let (peers, coordinator) = (peers_box.address(), coordinator_box.address());
-        let (watcher, gossiper) = (watcher_box.address(), gossiper_box.address());
-        let (router, listener) = (router_box.address(), listener_box.address());
-
-        let link_tells = LinkTells {
-            heard: watcher.clone().recipient(),
-            lost: watcher.clone().recipient(),
-            other_life: watcher.clone().recipient(),
-        };
-        let session_tells = SessionTells {
-            asked: router.clone().recipient(),
-            client: router.recipient(),
-            transfer: manager.clone().recipient(),
-            heard: watcher.clone().recipient(),
-            other_life: watcher.clone().recipient(),
-        };
-        let manager_links = ManagerLinks {
-            env: self.env.clone(),
-            timers: timers.clone(),
-            host: host.clone(),
-            ask_peer: peers.clone().recipient(),
-            tell_peer: peers.clone().recipient(),
-            ring: vec![watcher.clone().recipient(), coordinator.clone().recipient()],
-            tokens: vec![host.clone().recipient(), coordinator.clone().recipient()],
-            doors: vec![
-                peers.clone().recipient(),
-                listener.recipient(),
-                watcher.clone().recipient(),
-            ],
-            addresses: peers.clone().recipient(),
-            serving: coordinator.clone().recipient(),
-            spread: gossiper.clone().recipient(),
-            pass_on: gossiper.clone().recipient(),
-        };
-        let vnode_links = VnodeLinks {
+    fn vnode_links(&self, to: &Addresses, ring_size: RingSize, timers: &Timers) -> VnodeLinks {
+        VnodeLinks {
             env: self.env.clone(),
             me: self.identity.me.clone(),
-            ring_size: beginning.gossip.ring().size(),
-            manager: manager.clone().recipient(),
-            host: host.clone().recipient(),
-            ask_peer: peers.clone().recipient(),
-            tell_peer: peers.clone().recipient(),
+            ring_size,
+            manager: to.manager.clone().recipient(),
+            host: to.host.clone().recipient(),
+            ask_peer: to.peers.clone().recipient(),
+            tell_peer: to.peers.clone().recipient(),
             timers: timers.clone(),
             workers: self.settings.workers.clone(),
             settings: VnodeSettings {
@@ -313,44 +270,12 @@ impl Parts {
                 hinted_idle: self.settings.hinted_idle,
                 parked_max: self.settings.parked_max,
             },
-        };
-        let coordinator_links = CoordinatorLinks {
-            execute_here: host.clone().recipient(),
-            hint_here: host.clone().recipient(),
-            ask_peer: peers.clone().recipient(),
-        };
-        let gossiper_tells = GossiperTells {
-            tell_peer: peers.clone().recipient(),
-            ask_peer: peers.recipient(),
-            wanted: manager.clone().recipient(),
-            arrived: manager.clone().recipient(),
-        };
-        let watcher_tells = WatcherTells {
-            liveness: vec![
-                manager.clone().recipient(),
-                coordinator.clone().recipient(),
-                gossiper.clone().recipient(),
-            ],
-            incarnation: manager.clone().recipient(),
-        };
-        let me = self.identity.me.clone();
-        let address = self.identity.address.clone();
-        let env = self.env.clone();
-        let detector = Heartbeats::new(self.settings.patience);
+        }
+    }
 
-        host_box.run(VnodeHost::empty(vnode_links, self.kinds.clone()));
-        host.do_send(StartVnodes(beginning.vnodes));
-        peers_box.run(Peers::without_links(env.clone(), Arc::clone(&rules), link_tells));
-        coordinator_box.run(Coordinator::starting(
-            &env,
-            &timers,
-            me.clone(),
-            coordinator_links,
-            self.kinds,
-        ));
-        gossiper_box.run(Gossiper::alone(env.clone(), timers.clone(), gossiper_tells));
-        manager_box.run(RingManager::knowing(
-            manager_links,
+    fn manager(self, to: &Addresses, beginning: Beginning, timers: Timers) -> RingManager {
+        RingManager::knowing(
+            to.manager_links(self.env, timers),
             ManagerStart {
                 identity: self.identity,
                 types: self.types,
@@ -360,17 +285,37 @@ impl Parts {
                 n_val: self.settings.n_val,
                 is_unreadmitted: beginning.is_unreadmitted,
             },
-        ));
-        watcher_box.run(Watcher::of_nobody(env.clone(), timers, detector, watcher_tells));
-        router_box.run(Router {
-            env: env.clone(),
-            manager: manager.clone(),
-            host: host.clone(),
-            coordinator: coordinator.clone().recipient(),
-            digests: gossiper.recipient(),
-            me: me.clone(),
-        });
-        listener_box.run(Listener::behind(door, &env, rules, session_tells));
+        )
+    }
+
+    /// Makes all mailboxes first, so that each actor can be given the addresses of the others, and then
+    /// starts the actors, the door last.
+    fn run(
+        self,
+        mut beginning: Beginning,
+        door: Box<dyn crate::runtime::transport::Listener>,
+    ) -> Node {
+        let rules = self.rules(&beginning.gossip);
+        let (env, me) = (self.env.clone(), self.identity.me.clone());
+        let address = self.identity.address.clone();
+        let timers = Timers::start(&env);
+        let (boxes, to) = Mailboxes::new();
+        let (kinds, detector) = (self.kinds.clone(), Heartbeats::new(self.settings.patience));
+
+        let ring_size = beginning.gossip.ring().size();
+        let links = self.vnode_links(&to, ring_size, &timers);
+        boxes.host.run(VnodeHost::empty(links, kinds.clone()));
+        to.host.do_send(StartVnodes(std::mem::take(&mut beginning.vnodes)));
+        boxes.peers.run(Peers::without_links(env.clone(), Arc::clone(&rules), to.link_tells()));
+        let links = to.coordinator_links();
+        boxes.coordinator.run(Coordinator::starting(&env, &timers, me.clone(), links, kinds));
+        boxes.gossiper.run(Gossiper::alone(env.clone(), timers.clone(), to.gossiper_tells()));
+        boxes.manager.run(self.manager(&to, beginning, timers.clone()));
+        let tells = to.watcher_tells();
+        boxes.watcher.run(Watcher::of_nobody(env.clone(), timers, detector, tells));
+        boxes.router.run(to.router(env.clone(), me.clone()));
+        boxes.listener.run(Listener::behind(door, &env, rules, to.session_tells()));
+        let Addresses { manager, host, coordinator, .. } = to;
         Node { env, me, address, manager, host, coordinator }
     }
 }

@@ -29,7 +29,8 @@ impl RingManager {
         let answered = self.acceptor.clone().answer(question);
         self.acceptor = answered.acceptor;
         let answer = answered.answer;
-        let is_durable = answered.persist == Persist::Unchanged && self.votes_saving == 0;
+        let is_saved = self.votes_saving == 0 && !self.is_vote_unsaved;
+        let is_durable = answered.persist == Persist::Unchanged && is_saved;
         if is_durable {
             self.bring_up_to_date(&answer);
             reply.answer(PeerMessage::Answer { voter, answer: Box::new(answer) });
@@ -39,6 +40,7 @@ impl RingManager {
         let saved = records::save(self.links.env.disk.as_ref(), AGREEMENT_RECORD, &self.acceptor);
         ctx.spawn(saved.into_actor(self).map(move |saved, actor, _| {
             actor.votes_saving -= 1;
+            actor.is_vote_unsaved = saved.is_err();
             match saved {
                 Ok(()) => reply.answer(PeerMessage::Answer { voter, answer: Box::new(answer) }),
                 Err(error) => {

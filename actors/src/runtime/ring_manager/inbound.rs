@@ -108,7 +108,10 @@ impl RingManager {
                 ended: ctx.address().recipient(),
                 silent_max: actor.transfers.settings.silent_max,
             };
-            actor.links.env.arbiters.start(slot, move |_| HandoffReceiver::opening(duty));
+            let transfer = duty.offer.transfer;
+            let arbiters = &actor.links.env.arbiters;
+            let receiver = arbiters.start(slot, move |_| HandoffReceiver::opening(duty));
+            actor.transfers.receivers.insert(transfer, receiver.recipient());
         }));
     }
 }

@@ -79,9 +79,8 @@ pub(super) async fn fetch_and_stage(
     voter: VoterId,
 ) -> Result<Joined, JoinFailed> {
     let not_reachable = |why: String| JoinFailed::NotReachable { address: address.to_owned(), why };
-    let (mut connection, welcome) = dial(env, address, &hello, ConnectionLimits::default())
-        .await
-        .map_err(|error| {
+    let (mut connection, welcome) =
+        dial(env, address, &hello, ConnectionLimits::default()).await.map_err(|error| {
             if let DialError::Refused(refusal) = &error {
                 JoinFailed::Refused(refusal.to_string())
             } else {

@@ -128,22 +128,40 @@ impl RingManager {
         reply: Reply<AdminAnswer>,
         ctx: &mut Context<Self>,
     ) {
-        let Joined { part, ring, contact } = joined;
-        let saved = records::save(self.links.env.disk.as_ref(), RING_RECORD, ring.as_ref());
-        ctx.spawn(saved.into_actor(self).map(move |saved, actor, ctx| {
-            if let Err(error) = saved {
-                actor.join_failed(reply, &JoinFailed::NotDurable(error.to_string()));
+        // What was under way when the node stopped serving may have stored something meanwhile.
+        let counting = self.links.host.send(ObserveVnodes).into_actor(self);
+        ctx.spawn(counting.map(move |rows, actor, ctx| {
+            let objects: u64 = rows.iter().flatten().map(|row| row.objects).sum();
+            if objects > 0 {
+                actor.join_failed(reply, &JoinFailed::HoldsItems { objects });
                 return;
             }
-            let own = Arc::clone(actor.ring());
-            actor.links.host.do_send(ForgetVnodes);
-            actor.start_over(ring, Some(&part), ctx);
-            actor.membership = Membership::Staged { own };
-            actor.links.serving.do_send(ServingChanged { waits_for: None });
-            let node = actor.me().name.clone();
-            log::info!(contact:%; "staged to join a cluster");
-            reply.answer(AdminAnswer::JoinStaged { node, contact });
+            let disk = actor.links.env.disk.as_ref();
+            let saved = records::save(disk, RING_RECORD, joined.ring.as_ref());
+            ctx.spawn(saved.into_actor(actor).map(move |saved, actor, ctx| match saved {
+                Ok(()) => actor.cluster_adopted(joined, reply, ctx),
+                Err(error) => {
+                    actor.join_failed(reply, &JoinFailed::NotDurable(error.to_string()));
+                }
+            }));
         }));
+    }
+
+    fn cluster_adopted(
+        &mut self,
+        joined: Joined,
+        reply: Reply<AdminAnswer>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Joined { part, ring, contact } = joined;
+        let own = Arc::clone(self.ring());
+        self.links.host.do_send(ForgetVnodes);
+        self.start_over(ring, Some(&part), ctx);
+        self.membership = Membership::Staged { own };
+        self.links.serving.do_send(ServingChanged { waits_for: None });
+        let node = self.me().name.clone();
+        log::info!(contact:%; "staged to join a cluster");
+        reply.answer(AdminAnswer::JoinStaged { node, contact });
     }
 
     /// Forgets everything and knows this ring, and what `part` says.

@@ -16,7 +16,8 @@ use crate::protocol::time::Moment;
 use crate::runtime::handoff_sender::{HandoffSender, SenderDuty};
 use crate::runtime::transfer::{TransferEnded, TransferProgressed};
 use crate::runtime::vnode::message::{
-    AttemptKind, BeginAttempt, CancelAttempt, SenderAsked, VnodeNews, VnodeTold,
+    AttemptKind, BeginAttempt, CancelAttempt, MergeOwnHints, ReceiverTold, SenderAsked, VnodeNews,
+    VnodeTold,
 };
 use crate::runtime::vnode_host::FindVnode;
 use crate::wire::admin::EndedRow;
@@ -65,6 +66,10 @@ pub(super) struct Transfers {
     pub(super) slots: Slots,
     pub(super) attempts: BTreeMap<TransferId, Attempt>,
     pub(super) failures: BTreeMap<VnodeRef, Failures>,
+    /// Failed attempts to send hints home; they do not hold up the vnode itself.
+    pub(super) hint_failures: BTreeMap<VnodeRef, Failures>,
+    /// Receivers of this node, to stop those that make no progress.
+    pub(super) receivers: BTreeMap<TransferId, Recipient<ReceiverTold>>,
     pub(super) hints: WaitingHints,
     pub(super) ended: VecDeque<EndedRow>,
     pub(super) waiting_since: BTreeMap<VnodeRef, Moment>,
@@ -79,11 +84,20 @@ impl Transfers {
             slots: Slots::with_limit(settings.limit),
             attempts: BTreeMap::new(),
             failures: BTreeMap::new(),
+            hint_failures: BTreeMap::new(),
+            receivers: BTreeMap::new(),
             hints: BTreeMap::new(),
             ended: VecDeque::new(),
             waiting_since: BTreeMap::new(),
             next: 0,
             wakes_at: None,
+        }
+    }
+
+    fn failures_of(&mut self, kind: AttemptKind) -> &mut BTreeMap<VnodeRef, Failures> {
+        match kind {
+            AttemptKind::Ownership => &mut self.failures,
+            AttemptKind::Hinted { .. } => &mut self.hint_failures,
         }
     }
 
@@ -144,8 +158,8 @@ impl RingManager {
         for due in moves.into_iter().filter(|due| due.wait.is_none()) {
             self.begin(AttemptKind::Ownership, due.vnode, due.target, ctx);
         }
-        self.send_hints_home(ctx);
-        self.wake_at(wakes_at, ctx);
+        let hints_at = self.send_hints_home(ctx);
+        self.wake_at(wakes_at.into_iter().chain(hints_at).min(), ctx);
     }
 
     fn wake_at(&mut self, wakes_at: Option<Moment>, ctx: &mut Context<Self>) {
@@ -158,23 +172,43 @@ impl RingManager {
         }
     }
 
-    /// Hints whose owner is up, while slots are free.
-    fn send_hints_home(&mut self, ctx: &mut Context<Self>) {
+    /// Hints whose owner is up, while slots are free. Returns when the next of them may be tried again.
+    fn send_hints_home(&mut self, ctx: &mut Context<Self>) -> Option<Moment> {
         let now = self.links.env.clock.now();
         let waiting: Vec<(VnodeRef, u64)> = self.transfers.hints.keys().cloned().collect();
+        let mut wakes_at: Option<Moment> = None;
         for (vnode, generation) in waiting {
             let holder = self.gossip.tokens().get(&vnode).map(|held| held.holder.clone());
             let Some(target) = holder.filter(|holder| self.up.contains(&holder.name)) else {
                 continue;
             };
-            let backs_off =
-                self.transfers.failures.get(&vnode).is_some_and(|failures| failures.until > now);
-            if target == *self.me() || backs_off || self.transfers.outbound_free() == 0 {
+            if target == *self.me() {
+                self.transfers.hints.remove(&(vnode.clone(), generation));
+                self.merge_own_hints(vnode, generation, ctx);
                 continue;
             }
-            self.transfers.hints.remove(&(vnode.clone(), generation));
-            self.begin(AttemptKind::Hinted { generation }, vnode, target, ctx);
+            let until = self.transfers.hint_failures.get(&vnode).map(|failures| failures.until);
+            if let Some(until) = until.filter(|until| *until > now) {
+                wakes_at = Some(wakes_at.map_or(until, |at| at.min(until)));
+                continue;
+            }
+            if self.transfers.outbound_free() > 0 {
+                self.transfers.hints.remove(&(vnode.clone(), generation));
+                self.begin(AttemptKind::Hinted { generation }, vnode, target, ctx);
+            }
         }
+        wakes_at
+    }
+
+    /// The node that keeps the hints owns the vnode itself by now.
+    fn merge_own_hints(&self, vnode: VnodeRef, generation: u64, ctx: &mut Context<Self>) {
+        let finding = self.links.host.send(FindVnode(vnode)).into_actor(self);
+        ctx.spawn(finding.map(move |found, _, _| {
+            // A vnode that is not here now says again that its hints are due.
+            if let Ok(Some(address)) = found {
+                address.do_send(MergeOwnHints(generation));
+            }
+        }));
     }
 
     fn begin(
@@ -207,8 +241,10 @@ impl RingManager {
         let outgoing = Outgoing { transfer, target };
         let finding = self.links.host.send(FindVnode(vnode)).into_actor(self);
         ctx.spawn(finding.map(move |found, actor, ctx| match found {
-            Ok(Some(address)) => address.do_send(BeginAttempt { kind, outgoing }),
-            Ok(None) | Err(_) => {
+            Ok(Some(address)) if address.connected() => {
+                address.do_send(BeginAttempt { kind, outgoing });
+            }
+            Ok(_) | Err(_) => {
                 let reason = CancelReason::VnodeStopped("it is being started again".to_owned());
                 actor.attempt_ended(transfer, Some(reason), ctx);
             }
@@ -218,9 +254,9 @@ impl RingManager {
     fn start_sender(&mut self, vnode: VnodeRef, start: SenderStart, ctx: &mut Context<Self>) {
         let SenderStart { kind, outgoing, token, rebuilding, estimate, asked } = start;
         let transfer = outgoing.transfer;
-        if let Some(attempt) = self.transfers.attempts.get_mut(&transfer) {
-            attempt.estimate = estimate;
-        }
+        // An attempt that has ended meanwhile needs no sender.
+        let Some(attempt) = self.transfers.attempts.get_mut(&transfer) else { return };
+        attempt.estimate = estimate;
         let Some(record) = self.gossip.addresses().get(&outgoing.target.name) else {
             let reason = CancelReason::Disconnected("the target's address is not known".to_owned());
             self.cancel(transfer, reason, ctx);
@@ -269,10 +305,11 @@ impl RingManager {
     ) {
         let Some(attempt) = self.transfers.attempts.get(&transfer) else { return };
         let finding = self.links.host.send(FindVnode(attempt.vnode.clone())).into_actor(self);
-        ctx.spawn(finding.map(move |found, _, _| {
-            if let Ok(Some(address)) = found {
+        ctx.spawn(finding.map(move |found, actor, ctx| match found {
+            Ok(Some(address)) if address.connected() => {
                 address.do_send(CancelAttempt { transfer, reason });
             }
+            Ok(_) | Err(_) => actor.attempt_ended(transfer, Some(reason), ctx),
         }));
     }
 
@@ -313,14 +350,17 @@ impl RingManager {
         let vnode = attempt.vnode.clone();
         match &cancelled {
             None => {
-                self.transfers.failures.remove(&vnode);
+                self.transfers.failures_of(attempt.kind).remove(&vnode);
             }
             Some(CancelReason::Superseded(_)) => {}
             Some(reason) => {
                 let jitter = u8::try_from(self.links.env.rng.below(256)).unwrap_or(0);
-                let before = self.transfers.failures.get(&vnode);
-                let failures = Failures::after(before, now, jitter, reason.to_string());
-                self.transfers.failures.insert(vnode.clone(), failures);
+                let failures = self.transfers.failures_of(attempt.kind);
+                let before = failures.get(&vnode);
+                // A target whose slots are full is busy, not failing: the wait does not grow.
+                let before = before.filter(|_| !matches!(reason, CancelReason::SlotsFull(_)));
+                let after = Failures::after(before, now, jitter, reason.to_string());
+                failures.insert(vnode.clone(), after);
             }
         }
         self.remember(transfer, &attempt, cancelled.as_ref(), now);
@@ -363,6 +403,10 @@ impl RingManager {
         let now = self.links.env.clock.now();
         for transfer in self.transfers.slots.expire(now) {
             log::warn!(transfer:%; "a transfer made no progress; its slot is free again");
+            if let Some(receiver) = self.transfers.receivers.remove(&transfer) {
+                receiver.do_send(ReceiverTold::Stop(CancelReason::Silent(0)));
+                continue;
+            }
             let silent = self.transfers.settings.lease.as_millis();
             let reason = CancelReason::Silent(u64::try_from(silent).unwrap_or(u64::MAX));
             self.cancel(transfer, reason, ctx);
@@ -453,6 +497,7 @@ impl Handler<TransferEnded> for RingManager {
     type Result = ();
 
     fn handle(&mut self, ended: TransferEnded, ctx: &mut Self::Context) {
+        self.transfers.receivers.remove(&ended.transfer);
         // An outbound slot is kept until the vnode says what became of the attempt: a grant may follow.
         if !self.transfers.attempts.contains_key(&ended.transfer) {
             self.transfers.slots.release(ended.transfer);

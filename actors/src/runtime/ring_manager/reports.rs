@@ -69,7 +69,7 @@ impl RingManager {
             })
         });
         let hints = self.transfers.hints.iter().map(|((vnode, generation), instead_of)| {
-            let failures = self.transfers.failures.get(vnode);
+            let failures = self.transfers.hint_failures.get(vnode);
             let why = if self.up.contains(instead_of) {
                 format!("generation {generation} waits for a slot")
             } else {

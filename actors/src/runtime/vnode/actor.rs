@@ -109,14 +109,14 @@ pub struct VnodeActor {
     /// Commands the source has forwarded, until this node owns the vnode.
     pub(super) queued: VecDeque<Admitted>,
     /// Who waits for an answer to a grant.
-    pub(super) grant_waits: Option<Reply<PeerMessage>>,
+    pub(super) grant_waits: Option<(TransferId, Reply<PeerMessage>)>,
     /// Who waits for `GrantRetired`.
     pub(super) retired_waits: Vec<(TransferId, Reply<PeerMessage>)>,
     pub(super) ended_because: Option<CancelReason>,
     pub(super) receipt: Option<Receipt>,
     stop_reason: Option<String>,
-    /// Set when the actor starts: where timers find it.
-    pub(super) address: Option<Addr<Self>>,
+    /// Whether a look at parked commands is due.
+    pub(super) is_sweeping: bool,
     /// Whether the actor was told to end; what is left is handed to the host by `Drop`.
     is_purging: bool,
 }
@@ -148,9 +148,9 @@ impl VnodeActor {
             grant_waits: None,
             retired_waits: Vec::new(),
             ended_because: None,
-            receipt: None,
+            receipt: remains.receipt,
             stop_reason: None,
-            address: None,
+            is_sweeping: false,
             is_purging: false,
         }
     }
@@ -365,7 +365,6 @@ impl Actor for VnodeActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        self.address = Some(ctx.address());
         let handoff = std::mem::replace(&mut self.handoff, Handoff::absent());
         match handoff.restarted() {
             Step::Moved(next, effects) => {
@@ -376,7 +375,12 @@ impl Actor for VnodeActor {
             }
             Step::Stayed(state, _) => self.handoff = state,
         }
-        self.watch_hints();
+        if let Handoff::Retired { granted, outgoing } | Handoff::Purging { granted, outgoing } =
+            &self.handoff
+        {
+            self.tell_finished(outgoing, *granted);
+        }
+        self.watch_hints(ctx);
     }
 }
 
@@ -387,6 +391,7 @@ impl Drop for VnodeActor {
             handoff: std::mem::replace(&mut self.handoff, Handoff::absent()),
             owned: self.owned.take(),
             staging: self.staging.take(),
+            receipt: self.receipt.take(),
             hints: self.hints.take_all(),
         };
         self.links.host.do_send(VnodeFell {
@@ -430,8 +435,26 @@ impl Handler<CancelAttempt> for VnodeActor {
         if self.hints.is_sending(transfer) {
             self.hints_ended(transfer, Some(reason));
         } else if self.current(transfer).is_some() {
-            self.ended_because = Some(reason);
-            let _ = self.happened(Event::Cancelled { transfer }, ctx);
+            self.cancel(transfer, reason, ctx);
+        } else {
+            // Nothing is known of it here: it ended with an earlier start of this vnode.
+            let cancelled = Some(reason);
+            self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled });
+        }
+    }
+}
+
+impl VnodeActor {
+    /// Gives the attempt under way up, unless it has been granted.
+    pub(super) fn cancel(
+        &mut self,
+        transfer: TransferId,
+        reason: CancelReason,
+        ctx: &mut Context<Self>,
+    ) {
+        self.ended_because = Some(reason);
+        if self.happened(Event::Cancelled { transfer }, ctx).is_err() {
+            self.ended_because = None;
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Commands at a vnode: admission by token, execution, the author's choice during a handoff, forwarding to
 //! the target of a fence, and the queue of a target that waits for its grant.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use bytes::Bytes;
 
@@ -9,11 +11,14 @@ use super::message::Admitted;
 use super::over_items::position_of;
 use super::raw::{Change, Changes, RawAnswer};
 use super::{CommandContext, HandoffChoice};
-use crate::protocol::handoff::{Event, Handoff, Outgoing, Route};
+use crate::protocol::handoff::{Handoff, Outgoing, Route};
 use crate::protocol::id::Token;
 use crate::runtime::message::{AskPeer, PeerError};
 use crate::runtime::reply::reply;
 use crate::wire::message::{CancelReason, Outcome, PeerMessage};
+
+/// How late a parked command may be answered that its deadline has passed.
+const SWEEP_EVERY: Duration = Duration::from_millis(50);
 
 impl Handler<Admitted> for VnodeActor {
     type Result = ();
@@ -148,8 +153,7 @@ impl VnodeActor {
         let Some(transfer) = self.handoff.outgoing().map(|outgoing| outgoing.transfer) else {
             return;
         };
-        self.ended_because = Some(CancelReason::Disconnected(why.to_owned()));
-        let _ = self.happened(Event::Cancelled { transfer }, ctx);
+        self.cancel(transfer, CancelReason::Disconnected(why.to_owned()), ctx);
     }
 
     /// Runs the author's work off the arbiter; the command it yields is admitted like any other.
@@ -195,7 +199,7 @@ impl VnodeActor {
                 Ok(PeerMessage::Outcome(outcome)) => outcome,
                 Ok(_) => Outcome::Retry,
                 Err(error) if !error.may_have_run() => actor.not_forwarded(),
-                Err(error) => Outcome::Stopped { reason: error.to_string() },
+                Err(_) => Outcome::Unanswered,
             };
             asked.answer(outcome);
             drop(permit);
@@ -227,16 +231,21 @@ impl VnodeActor {
             admitted.reply.answer(Outcome::Busy);
             return;
         }
-        let wake =
-            self.links.timers.at(admitted.deadline, ctx.address().recipient(), DeadlinePassed);
-        if wake.is_err() {
-            admitted.reply.answer(Outcome::Busy);
-            return;
-        }
+        self.sweep_later(ctx);
         match shelf {
             Shelf::Parked => self.parked.push_back(admitted),
             Shelf::Queue => self.queued.push_back(admitted),
         }
+    }
+
+    /// Looks for parked commands whose deadline has passed, while any is parked.
+    fn sweep_later(&mut self, ctx: &mut Context<Self>) {
+        if self.is_sweeping {
+            return;
+        }
+        self.is_sweeping = true;
+        let sleeping = self.links.env.clock.sleep(SWEEP_EVERY);
+        ctx.spawn(sleeping.into_actor(self).map(|(), _, ctx| ctx.notify(DeadlinePassed)));
     }
 
     /// Executes what was parked: the attempt is over and this node still speaks for the vnode.
@@ -277,7 +286,8 @@ struct DeadlinePassed;
 impl Handler<DeadlinePassed> for VnodeActor {
     type Result = ();
 
-    fn handle(&mut self, _: DeadlinePassed, _: &mut Self::Context) {
+    fn handle(&mut self, _: DeadlinePassed, ctx: &mut Self::Context) {
+        self.is_sweeping = false;
         let now = self.links.env.clock.now();
         for shelf in [&mut self.parked, &mut self.queued] {
             let (late, waiting): (Vec<_>, Vec<_>) =
@@ -286,6 +296,9 @@ impl Handler<DeadlinePassed> for VnodeActor {
             for admitted in late {
                 admitted.reply.answer(Outcome::Expired);
             }
+        }
+        if !self.parked.is_empty() || !self.queued.is_empty() {
+            self.sweep_later(ctx);
         }
     }
 }

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use super::CommandContext;
 use super::actor::{VnodeActor, told};
 use super::message::{
-    AdmittedHint, AttemptKind, Part, ReceiverTold, SenderAsk, SenderTold, VnodeNews,
+    AdmittedHint, AttemptKind, MergeOwnHints, Part, ReceiverTold, SenderAsk, SenderTold, VnodeNews,
 };
 use super::raw::{RawAnswer, RawVnode};
-use crate::protocol::digest::ItemRange;
+use crate::protocol::digest::{Digest, ItemHash, ItemRange, item_order};
 use crate::protocol::handoff::Outgoing;
 use crate::protocol::hints::{Due, due};
 use crate::protocol::id::{Epoch, NodeName, Token, TransferId};
@@ -22,6 +22,7 @@ use crate::protocol::time::Moment;
 use crate::runtime::chapter;
 use crate::runtime::vnode::Class;
 use crate::wire::message::{CancelReason, Outcome, PartContent};
+use crate::wire::page::PageSlices;
 
 /// One generation.
 struct HintSet {
@@ -38,6 +39,8 @@ struct Going {
     sender: Option<Recipient<SenderTold>>,
     rest: Option<ItemRange>,
     sequence: u64,
+    /// Sums over what was sent, as it was sent: what the other side must have received.
+    sent: Digest,
 }
 
 /// All hints of one vnode.
@@ -46,8 +49,8 @@ pub(super) struct Hints {
     sets: BTreeMap<u64, HintSet>,
     newest: u64,
     is_watching: bool,
-    /// Hints that another node brings to this one, their owner.
-    pub(super) comes_home: Option<(TransferId, Recipient<ReceiverTold>)>,
+    /// Hints that other nodes bring to this one, their owner.
+    pub(super) comes_home: BTreeMap<TransferId, Recipient<ReceiverTold>>,
 }
 
 impl Hints {
@@ -93,7 +96,7 @@ struct LookAtHints;
 impl Handler<AdmittedHint> for VnodeActor {
     type Result = ();
 
-    fn handle(&mut self, admitted: AdmittedHint, _: &mut Self::Context) {
+    fn handle(&mut self, admitted: AdmittedHint, ctx: &mut Self::Context) {
         let AdmittedHint { hint, deadline, reply, permit: _permit } = admitted;
         if self.links.env.clock.now() >= deadline {
             reply.answer(Outcome::Expired);
@@ -113,7 +116,7 @@ impl Handler<AdmittedHint> for VnodeActor {
         };
         let outcome = self.execute_hint(&envelope.command, &context, &hint.instead_of);
         reply.answer(outcome);
-        self.watch_hints();
+        self.watch_hints(ctx);
     }
 }
 
@@ -163,6 +166,8 @@ impl VnodeActor {
         }
     }
 
+    /// A command that changed nothing here may find something in generations on their way home. One that
+    /// changes something there ends its way: what was sent of it is not what it is now.
     fn read_older(
         &mut self,
         newest: u64,
@@ -171,10 +176,19 @@ impl VnodeActor {
         reply: Bytes,
     ) -> Outcome {
         let mut replies = vec![reply];
+        let mut changed = Vec::new();
         for (_, set) in self.hints.sets.range_mut(..newest) {
-            if let RawAnswer::Reply(reply, _) = set.container.handle_command(command, context) {
+            if let RawAnswer::Reply(reply, changes) = set.container.handle_command(command, context)
+            {
                 replies.push(reply);
+                if let (false, Some(going)) = (changes.is_empty(), &set.going) {
+                    changed.push(going.outgoing.transfer);
+                }
             }
+        }
+        for transfer in changed {
+            let reason = "a command changed the hints on their way".to_owned();
+            self.hints_ended(transfer, Some(CancelReason::VnodeStopped(reason)));
         }
         let reply = if replies.len() > 1 {
             self.kind.combine(replies)
@@ -193,14 +207,41 @@ impl VnodeActor {
     }
 
     /// Wakes up when the next generation may go home.
-    pub(super) fn watch_hints(&mut self) {
-        if self.hints.is_watching || self.hints.sets.is_empty() {
-            return;
+    pub(super) fn watch_hints(&mut self, ctx: &mut Context<Self>) {
+        if !self.hints.is_watching && !self.hints.sets.is_empty() {
+            let at = self.links.env.clock.now().plus(self.links.settings.hinted_idle);
+            self.watch_hints_at(at, ctx);
         }
-        let Some(address) = self.address.clone() else { return };
-        let idle = self.links.settings.hinted_idle;
-        let watch = self.links.timers.after(idle, address.recipient(), LookAtHints);
-        self.hints.is_watching = watch.is_ok();
+    }
+
+    fn watch_hints_at(&mut self, at: Moment, ctx: &mut Context<Self>) {
+        self.hints.is_watching = true;
+        let sleeping = self.links.env.clock.sleep_until(at);
+        ctx.spawn(sleeping.into_actor(self).map(|(), _, ctx| ctx.notify(LookAtHints)));
+    }
+
+    /// This node has become the owner itself: its hints join what it speaks for, and are deleted.
+    fn merge_own(&mut self, generation: u64, ctx: &mut Context<Self>) {
+        let Some(mut set) = self.hints.sets.remove(&generation) else { return };
+        let limits = self.links.settings.page;
+        let (mut rest, partition) = (Some(ItemRange::all()), self.shown());
+        while let Some(range) = rest.take() {
+            let merged = set.container.page(&range, limits).and_then(|page| {
+                let until = page.until.clone();
+                self.merge_hints(&page.items, ctx).map(|()| until)
+            });
+            match merged {
+                Ok(until) => rest = until.map(|after| ItemRange { after: Some(after), ..range }),
+                Err(error) => {
+                    log::info!(partition:%, generation, error:%; "own hints wait");
+                    self.hints.sets.insert(generation, set);
+                    return;
+                }
+            }
+        }
+        log::info!(partition:%, generation; "own hints have joined what this node owns");
+        self.discarded.push_back(set.container);
+        self.start_purging(ctx);
     }
 
     /// The ring manager has leased a slot for a generation.
@@ -230,6 +271,7 @@ impl VnodeActor {
             sender: None,
             rest: Some(ItemRange::all()),
             sequence: 0,
+            sent: Digest::default(),
         });
         let estimate = set.container.digest().summary();
         self.tell_manager(VnodeNews::StartSender {
@@ -265,6 +307,7 @@ impl VnodeActor {
                 match going.rest.take().map(|range| (set.container.page(&range, limits), range)) {
                     Some((Ok(page), range)) => {
                         going.sequence += 1;
+                        sum_up(&mut going.sent, &page.items);
                         going.rest = page
                             .until
                             .map(|after| ItemRange { after: Some(after), until: range.until });
@@ -282,7 +325,7 @@ impl VnodeActor {
             SenderAsk::Fence => SenderTold::Fenced {
                 fence: going.sequence,
                 tail: None,
-                summary: set.container.digest().summary(),
+                summary: going.sent.summary(),
             },
             SenderAsk::Repair(_) => {
                 return self.hints_ended(transfer, Some(CancelReason::DigestDiffers(0)));
@@ -326,6 +369,22 @@ impl VnodeActor {
     }
 }
 
+impl Handler<MergeOwnHints> for VnodeActor {
+    type Result = ();
+
+    fn handle(&mut self, merge: MergeOwnHints, ctx: &mut Self::Context) {
+        self.merge_own(merge.0, ctx);
+    }
+}
+
+/// Adds a page, as it goes over the wire, to the sums of what was sent or received.
+pub(crate) fn sum_up(sums: &mut Digest, items: &Bytes) {
+    for (key, value) in PageSlices::new(items).flatten() {
+        let bytes = (key.len() + value.len()) as u64;
+        sums.add(item_order(key), ItemHash::of(key, value), bytes);
+    }
+}
+
 impl Handler<LookAtHints> for VnodeActor {
     type Result = ();
 
@@ -347,8 +406,7 @@ impl Handler<LookAtHints> for VnodeActor {
         // What is due already is the ring manager's to begin; it is told again after another period.
         if !self.hints.sets.is_empty() {
             let at = next.unwrap_or_else(|| now.plus(idle));
-            let watch = self.links.timers.at(at, ctx.address().recipient(), LookAtHints);
-            self.hints.is_watching = watch.is_ok();
+            self.watch_hints_at(at, ctx);
         }
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::raw::RawVnode;
+use super::record::Receipt;
 use crate::protocol::digest::Summary;
 use crate::protocol::gossip::Held;
 use crate::protocol::handoff::{Handoff, Incoming, Outgoing};
@@ -84,6 +85,16 @@ pub struct HeldArrived {
 #[rtype(result = "()")]
 pub struct RetiredArrived(pub TransferId);
 
+/// The target asks whether an attempt is under way.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TransferAsked {
+    /// The transfer.
+    pub transfer: TransferId,
+    /// Answered with `TransferOver` or `TransferRuns`.
+    pub reply: Reply<PeerMessage>,
+}
+
 /// The source says that the attempt is over.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -122,6 +133,11 @@ pub struct BeginAttempt {
     /// The attempt.
     pub outgoing: Outgoing,
 }
+
+/// This node speaks for the vnode itself: join this generation of hints with what it owns.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct MergeOwnHints(pub u64);
 
 /// The attempt is over, unless a grant is under way.
 #[derive(Debug, Clone, Message)]
@@ -293,6 +309,8 @@ pub enum ReceiverAsk {
         /// What the source holds, or has sent.
         summary: Summary,
     },
+    /// The source has said that the attempt is over.
+    SourceEnded,
     /// The connection is over.
     Ended(CancelReason),
 }
@@ -311,6 +329,8 @@ pub enum ReceiverTold {
         sequence: u64,
         /// Items in it.
         count: u64,
+        /// Bytes in it.
+        bytes: u64,
     },
     /// Not stored.
     Failed(String),
@@ -337,6 +357,8 @@ pub struct Remains {
     pub owned: Option<Box<dyn RawVnode>>,
     /// What a transfer had staged.
     pub staging: Option<Box<dyn RawVnode>>,
+    /// The proof by which the owned items may be deleted, once they have moved.
+    pub receipt: Option<Receipt>,
     /// Hints, by generation.
     pub hints: Vec<(u64, NodeName, Box<dyn RawVnode>)>,
 }

@@ -11,7 +11,7 @@
 
 pub mod actor;
 mod commands;
-mod hints;
+pub(crate) mod hints;
 pub mod kind;
 pub mod message;
 pub mod op_table;

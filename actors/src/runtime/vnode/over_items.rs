@@ -159,13 +159,14 @@ pub struct OverItems<V> {
     author: V,
     engine: Box<dyn Engine>,
     ops: OpTable,
+    is_deleting: bool,
 }
 
 impl<V: Vnode> OverItems<V> {
     /// A vnode over what `engine` holds.
     #[must_use]
     pub fn new(partition: Partition, engine: Box<dyn Engine>) -> Self {
-        Self { author: V::start(partition), engine, ops: OpTable::default() }
+        Self { author: V::start(partition), engine, ops: OpTable::default(), is_deleting: false }
     }
 
     /// Runs the author's code and takes its changes, which are not applied yet.
@@ -203,7 +204,11 @@ impl<V: Vnode> OverItems<V> {
         let mut before: Vec<(&[u8], &[u8])> = Vec::new();
         for item in &mut items {
             let (key, value) = item.map_err(malformed)?;
-            match (self.author.encode_handoff_item(key, value)?, &mut rebuilt) {
+            let encoded = match author_key::<V>(key) {
+                Some(key) => self.author.encode_handoff_item(key, value)?,
+                None => None,
+            };
+            match (encoded, &mut rebuilt) {
                 (None, None) => before.push((key, value)),
                 (None, Some(rebuilt)) => rebuilt.push(key, value).map_err(malformed)?,
                 (Some(encoded), Some(rebuilt)) => rebuilt.push(key, &encoded).map_err(malformed)?,
@@ -228,6 +233,7 @@ impl<V: Vnode> OverItems<V> {
         for item in PageSlices::new(page) {
             let (key, data) = item.map_err(malformed)?;
             count += 1;
+            let Some(key) = author_key::<V>(key) else { continue };
             if let Some(value) = self.author.handle_handoff_data(key, data)? {
                 if !is_changed {
                     is_changed = true;
@@ -246,6 +252,15 @@ impl<V: Vnode> OverItems<V> {
             rebuilt.push(&key, &value).map_err(malformed)?;
         }
         Ok((rebuilt.finish(), count as u64))
+    }
+}
+
+/// The author's part of a stored key; `None` for items of the runtime.
+fn author_key<V: Vnode>(stored: &[u8]) -> Option<&[u8]> {
+    match (V::CLASS, stored.split_first()) {
+        (Class::Merged, _) => Some(stored),
+        (Class::Single, Some((&AUTHOR_KEY, key))) => Some(key),
+        (Class::Single, Some(_) | None) => None,
     }
 }
 
@@ -378,7 +393,9 @@ impl<V: Vnode> RawVnode for OverItems<V> {
     }
 
     fn delete(&mut self) -> bool {
-        self.author.delete();
+        if !std::mem::replace(&mut self.is_deleting, true) {
+            self.author.delete();
+        }
         self.ops.forget();
         match self.engine.remove_range(&ItemRange::all(), DELETED_AT_ONCE) {
             Ok(removed) => removed.complete,

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::actor::{Sending, VnodeActor, told};
 use super::message::{
-    AttemptKind, BeginAttempt, HeldArrived, Part, SenderAsk, SenderAsked, SenderTold, VnodeNews,
+    AttemptKind, BeginAttempt, HeldArrived, Part, SenderAsk, SenderAsked, SenderTold,
+    TransferAsked, VnodeNews,
 };
 use super::raw::Change;
 use super::record::Receipt;
@@ -66,6 +67,7 @@ impl Handler<SenderAsked> for VnodeActor {
             return;
         }
         if self.current(transfer).is_none() {
+            self.answer_stranger(transfer, ask);
             return;
         }
         match ask {
@@ -80,15 +82,25 @@ impl Handler<SenderAsked> for VnodeActor {
             SenderAsk::Confirmed(fence) => {
                 let _ = self.happened(Event::FenceConfirmed { transfer, fence }, ctx);
             }
-            SenderAsk::Ended(reason) => {
-                self.ended_because = Some(reason);
-                let _ = self.happened(Event::Cancelled { transfer }, ctx);
-            }
+            SenderAsk::Ended(reason) => self.cancel(transfer, reason, ctx),
         }
     }
 }
 
 impl VnodeActor {
+    /// A sender of an attempt that is over: it must end, and the ring manager must know that it has.
+    fn answer_stranger(&self, transfer: TransferId, ask: SenderAsk) {
+        let reason = CancelReason::ActorEnded("attempt".to_owned());
+        match ask {
+            SenderAsk::Started(sender) => sender.do_send(SenderTold::Stop(reason)),
+            SenderAsk::Ended(reason) => {
+                self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled: Some(reason) });
+            }
+            SenderAsk::Read | SenderAsk::Fence | SenderAsk::Repair(_) | SenderAsk::Confirmed(_) => {
+            }
+        }
+    }
+
     pub(super) fn start_sender(&mut self, outgoing: &Outgoing, ctx: &mut Context<Self>) {
         let transfer = outgoing.transfer;
         let Some(owned) = &mut self.owned else { return };
@@ -152,8 +164,7 @@ impl VnodeActor {
             }
             Err(error) => {
                 log::error!(transfer:%, partition:%, error:%; "the fold stopped; nothing is deleted");
-                self.ended_because = Some(CancelReason::VnodeStopped(error.to_string()));
-                let _ = self.happened(Event::Cancelled { transfer }, ctx);
+                self.cancel(transfer, CancelReason::VnodeStopped(error.to_string()), ctx);
             }
         }
     }
@@ -167,17 +178,17 @@ impl VnodeActor {
             Event::FenceAsked { transfer, fence }
         } else {
             // A big change has moved the cursor back: there is more to fold first.
-            return self.fence_not_yet();
+            return self.fence_not_yet(false);
         };
         if self.happened(event, ctx) == Err(Ignored::NotYet) {
-            self.fence_not_yet();
+            self.fence_not_yet(true);
         }
     }
 
-    fn fence_not_yet(&mut self) {
+    fn fence_not_yet(&mut self, by_predecessor: bool) {
         self.tell_sender(SenderTold::FenceNotYet);
         if let Some(sending) = &mut self.sending {
-            sending.stream.fence_refused();
+            sending.stream.fence_refused(by_predecessor);
         }
         self.wake_sender(false);
     }
@@ -207,10 +218,8 @@ impl VnodeActor {
         let ranges: Vec<ItemRange> = differing(owned.digest().bucket_sums(), buckets);
         let partition = self.shown();
         if ranges.is_empty() || !owned.repairs() {
-            let transfer = self.handoff.outgoing().map(|outgoing| outgoing.transfer);
-            self.ended_because = Some(CancelReason::DigestDiffers(0));
-            if let Some(transfer) = transfer {
-                let _ = self.happened(Event::Cancelled { transfer }, ctx);
+            if let Some(transfer) = self.handoff.outgoing().map(|outgoing| outgoing.transfer) {
+                self.cancel(transfer, CancelReason::DigestDiffers(0), ctx);
             }
             return;
         }
@@ -235,12 +244,13 @@ impl VnodeActor {
             to: outgoing.target.name.clone(),
             message: PeerMessage::TransferOver { transfer, vnode: self.vnode.clone() },
         });
-        if let Some(owned) = &mut self.owned {
-            owned.handoff_cancelled();
-        }
         told(transfer, chapter::HANDOFF_CANCELLED, &[&self.shown(), &reason]);
         self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled: Some(reason) });
         self.run_parked(ctx);
+        // The author's code comes last: it may panic, and everybody knows by then.
+        if let Some(owned) = &mut self.owned {
+            owned.handoff_cancelled();
+        }
     }
 
     /// Sends the grant until it is answered. Nothing else ends it.
@@ -289,10 +299,10 @@ impl VnodeActor {
             answered
         };
         ctx.spawn(asking.into_actor(self).map(move |answered, actor, ctx| match answered {
-            Ok(PeerMessage::GrantHeld { transfer, .. }) => {
+            Ok(PeerMessage::GrantHeld { transfer, .. }) if transfer == grant.transfer => {
                 let _ = actor.happened(Event::GrantHeld { transfer }, ctx);
             }
-            Ok(PeerMessage::GrantDeclined { transfer, .. }) => {
+            Ok(PeerMessage::GrantDeclined { transfer, .. }) if transfer == grant.transfer => {
                 // Only the incarnation that was granted to answers a grant at all.
                 let by = grant.target;
                 actor.ended_because = Some(CancelReason::Rejected("grant declined".to_owned()));
@@ -306,13 +316,6 @@ impl VnodeActor {
         let transfer = outgoing.transfer;
         let partition = self.shown();
         let summary = self.owned.as_ref().map(|owned| owned.digest().summary());
-        if let Some(owned) = &mut self.owned {
-            owned.handoff_finished(&outgoing.target);
-        }
-        self.tell_sender(SenderTold::Stop(CancelReason::ActorEnded("transfer".to_owned())));
-        self.sending = None;
-        let to = format!("{{{partition},'{}'}}", outgoing.target.name);
-        told(transfer, chapter::HANDOFF_FINISHED, &[&partition, &to]);
         self.receipt = summary.map(|summary| Receipt {
             transfer,
             source: self.links.me.clone(),
@@ -322,6 +325,19 @@ impl VnodeActor {
             summary,
             at_millis: self.links.env.clock.wall_millis(),
         });
+        self.sending = None;
+        let to = format!("{{{partition},'{}'}}", outgoing.target.name);
+        told(transfer, chapter::HANDOFF_FINISHED, &[&partition, &to]);
+        self.tell_finished(outgoing, granted);
+        // The author's code comes last: it may panic, and everybody knows by then.
+        if let Some(owned) = &mut self.owned {
+            owned.handoff_finished(&outgoing.target);
+        }
+    }
+
+    /// Tells the ring manager who speaks for the vnode now. Told again after a restart.
+    pub(super) fn tell_finished(&self, outgoing: &Outgoing, granted: Token) {
+        let transfer = outgoing.transfer;
         self.tell_manager(VnodeNews::Holder { token: granted, holder: outgoing.target.clone() });
         self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled: None });
     }
@@ -337,8 +353,14 @@ impl VnodeActor {
         self.links.tell_peer.do_send(TellPeer { to, message: retired });
     }
 
+    /// Deletes the old copy, if the proof that the target holds it is there. Without it everything stays.
     pub(super) fn purge(&mut self, outgoing: &Outgoing, ctx: &mut Context<Self>) {
-        told(outgoing.transfer, chapter::DELETE, &[&self.shown()]);
+        let (transfer, partition) = (outgoing.transfer, self.shown());
+        if self.owned.is_some() && self.receipt.as_ref().is_none_or(|it| it.transfer != transfer) {
+            log::error!(transfer:%, partition:%; "the old copy has no receipt and is kept");
+            return;
+        }
+        told(transfer, chapter::DELETE, &[&partition]);
         self.start_purging(ctx);
     }
 }
@@ -357,6 +379,20 @@ impl Handler<HeldArrived> for VnodeActor {
             self.retired_waits.retain(|(waiting, _)| *waiting != transfer);
             self.retired_waits.push((transfer, reply));
         }
+    }
+}
+
+impl Handler<TransferAsked> for VnodeActor {
+    type Result = ();
+
+    fn handle(&mut self, asked: TransferAsked, _: &mut Self::Context) {
+        let TransferAsked { transfer, reply } = asked;
+        let runs = self.current(transfer).is_some() || self.hints.is_sending(transfer);
+        reply.answer(if runs {
+            PeerMessage::TransferRuns
+        } else {
+            PeerMessage::TransferOver { transfer, vnode: self.vnode.clone() }
+        });
     }
 }
 

@@ -28,6 +28,10 @@ const HELD_AGAIN: Duration = Duration::from_millis(200);
 const HELD_AGAIN_MAX: Duration = Duration::from_secs(2);
 const HELD_ANSWER: Duration = Duration::from_secs(5);
 
+/// How long a target without a connection waits before it asks the source what became of the attempt.
+const ASK_SOURCE_AFTER: Duration = Duration::from_millis(500);
+const ASK_SOURCE_AFTER_MAX: Duration = Duration::from_secs(10);
+
 impl Handler<ReceiverAsked> for VnodeActor {
     type Result = ();
 
@@ -45,7 +49,10 @@ impl Handler<ReceiverAsked> for VnodeActor {
             }
             ReceiverAsk::Store(part) => self.store(transfer, &part, ctx),
             ReceiverAsk::Compare { fence, summary } => self.compare(transfer, fence, summary, ctx),
-            ReceiverAsk::Ended(reason) => self.receiver_ended(transfer, &reason),
+            ReceiverAsk::SourceEnded => {
+                let _ = self.happened(Event::SourceEnded { transfer }, ctx);
+            }
+            ReceiverAsk::Ended(reason) => self.receiver_ended(transfer, &reason, ctx),
         }
     }
 }
@@ -80,7 +87,11 @@ impl VnodeActor {
         }
         match store_part(staging.as_mut(), part) {
             Ok(count) => {
-                self.tell_receiver(ReceiverTold::Stored { sequence: part.sequence, count });
+                self.tell_receiver(ReceiverTold::Stored {
+                    sequence: part.sequence,
+                    count,
+                    bytes: part.items.len() as u64,
+                });
             }
             Err(error) => {
                 let partition = self.shown();
@@ -102,12 +113,7 @@ impl VnodeActor {
         theirs: Summary,
         ctx: &mut Context<Self>,
     ) {
-        if self.home_transfer() == Some(transfer) {
-            // The receiver has summed up what arrived, and it is merged: that is the proof.
-            let is_equal = true;
-            let buckets = Bytes::new();
-            self.tell_receiver(ReceiverTold::Compared { is_equal, summary: theirs, buckets });
-            self.home_ended();
+        if self.compare_home(transfer, theirs) {
             return;
         }
         if self.source_of(transfer).is_none() {
@@ -116,7 +122,10 @@ impl VnodeActor {
         let Some(staging) = &self.staging else { return };
         let summary = staging.digest().summary();
         if summary == theirs {
-            let _ = self.happened(Event::FenceMatched { transfer, fence }, ctx);
+            if self.happened(Event::FenceMatched { transfer, fence }, ctx).is_err() {
+                let why = "a fence before the end of the fold".to_owned();
+                self.tell_receiver(ReceiverTold::Failed(why));
+            }
             return;
         }
         let partition = self.shown();
@@ -136,16 +145,50 @@ impl VnodeActor {
     }
 
     /// The connection is over. What is staged stays until the source says that the attempt is over, or is
-    /// gone: it may be silent, not dead.
-    fn receiver_ended(&mut self, transfer: TransferId, reason: &CancelReason) {
-        if self.home_transfer() == Some(transfer) {
-            self.home_ended();
-        } else if self.source_of(transfer).is_some() {
-            let partition = self.shown();
-            let state = self.handoff.to_string();
-            log::info!(transfer:%, partition:%, state = state.as_str(), reason:%; "the receiver has ended");
-            self.receiver = None;
+    /// gone: it may be silent, not dead. So it is asked, until it says.
+    fn receiver_ended(
+        &mut self,
+        transfer: TransferId,
+        reason: &CancelReason,
+        ctx: &mut Context<Self>,
+    ) {
+        self.hints.comes_home.remove(&transfer);
+        let Some(incoming) = self.source_of(transfer).cloned() else { return };
+        if self.receiver.take().is_none() {
+            return;
         }
+        let partition = self.shown();
+        let state = self.handoff.to_string();
+        log::debug!(transfer:%, partition:%, state = state.as_str(), reason:%; "the receiver has ended");
+        self.ask_source(incoming, ASK_SOURCE_AFTER, ctx);
+    }
+
+    fn ask_source(&mut self, incoming: Incoming, pause: Duration, ctx: &mut Context<Self>) {
+        let sleeping = self.links.env.clock.sleep(pause);
+        ctx.spawn(sleeping.into_actor(self).map(move |(), actor, ctx| {
+            if actor.source_of(incoming.transfer).is_none() || actor.receiver.is_some() {
+                return;
+            }
+            let (answer, answered) = reply(Err(PeerError::Lost));
+            actor.links.ask_peer.do_send(AskPeer {
+                to: incoming.source.name.clone(),
+                message: PeerMessage::AskTransfer {
+                    transfer: incoming.transfer,
+                    vnode: actor.vnode.clone(),
+                    source: incoming.source.clone(),
+                },
+                deadline: actor.links.env.clock.now().plus(HELD_ANSWER),
+                reply: answer,
+            });
+            ctx.spawn(answered.into_actor(actor).map(move |answered, actor, ctx| match answered {
+                Ok(PeerMessage::TransferOver { transfer, .. }) => {
+                    let _ = actor.happened(Event::SourceEnded { transfer }, ctx);
+                }
+                Ok(_) | Err(_) => {
+                    actor.ask_source(incoming, (pause * 2).min(ASK_SOURCE_AFTER_MAX), ctx);
+                }
+            }));
+        }));
     }
 
     pub(super) fn discard_staging(&mut self, incoming: &Incoming, ctx: &mut Context<Self>) {
@@ -182,7 +225,7 @@ impl VnodeActor {
     /// Tells the source that ownership is durable here, until it has retired.
     pub(super) fn tell_held(&mut self, incoming: Incoming, token: Token, ctx: &mut Context<Self>) {
         let transfer = incoming.transfer;
-        if let Some(waits) = self.grant_waits.take() {
+        if let Some((_, waits)) = self.grant_waits.take_if(|(asked, _)| *asked == transfer) {
             let vnode = self.vnode.clone();
             waits.answer(PeerMessage::GrantHeld { transfer, vnode, token });
         }
@@ -245,7 +288,7 @@ impl VnodeActor {
     }
 
     pub(super) fn tell_declined(&mut self, transfer: TransferId) {
-        if let Some(waits) = self.grant_waits.take() {
+        if let Some((_, waits)) = self.grant_waits.take_if(|(asked, _)| *asked == transfer) {
             let vnode = self.vnode.clone();
             waits.answer(PeerMessage::GrantDeclined { transfer, vnode });
         }
@@ -255,8 +298,7 @@ impl VnodeActor {
 
     fn open_home(&mut self, incoming: Incoming, receiver: Recipient<ReceiverTold>) {
         if let Route::Here(_) = self.handoff.route() {
-            self.hints.comes_home = Some((incoming.transfer, receiver.clone()));
-            self.receiver = Some(receiver.clone());
+            self.hints.comes_home.insert(incoming.transfer, receiver.clone());
             receiver.do_send(ReceiverTold::Opened);
         } else {
             let state = self.handoff.to_string();
@@ -264,32 +306,42 @@ impl VnodeActor {
         }
     }
 
-    fn home_transfer(&self) -> Option<TransferId> {
-        self.hints.comes_home.as_ref().map(|(transfer, _)| *transfer)
-    }
-
-    fn home_ended(&mut self) {
-        self.hints.comes_home = None;
-    }
-
     /// Merges hints into what this node speaks for, like any write: a running attempt ships the effect.
     fn merge_home(&mut self, part: &Part, transfer: TransferId, ctx: &mut Context<Self>) {
-        let Some((home, receiver)) = self.hints.comes_home.clone() else { return };
-        if home != transfer {
-            return;
-        }
-        let merged = match (self.handoff.route(), &mut self.owned) {
-            (Route::Here(_), Some(owned)) => owned.merge(&part.items),
-            _ => Err(ContainerError::Unsupported("the vnode moves; hints come later".to_owned())),
-        };
-        match merged {
-            Ok(changes) => {
-                self.changed(changes, ctx);
-                let (sequence, count) = (part.sequence, part.count);
-                receiver.do_send(ReceiverTold::Stored { sequence, count });
-            }
+        let Some(receiver) = self.hints.comes_home.get(&transfer).cloned() else { return };
+        match self.merge_hints(&part.items, ctx) {
+            Ok(()) => receiver.do_send(ReceiverTold::Stored {
+                sequence: part.sequence,
+                count: part.count,
+                bytes: part.items.len() as u64,
+            }),
             Err(error) => receiver.do_send(ReceiverTold::Failed(error.to_string())),
         }
+    }
+
+    /// Joins hints with the owned items, if this node speaks for the vnode.
+    pub(super) fn merge_hints(
+        &mut self,
+        items: &Bytes,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), ContainerError> {
+        let changes = match (self.handoff.route(), &mut self.owned) {
+            (Route::Here(_), Some(owned)) => owned.merge(items)?,
+            _ => {
+                let why = "the vnode moves; hints come later".to_owned();
+                return Err(ContainerError::Unsupported(why));
+            }
+        };
+        self.changed(changes, ctx);
+        Ok(())
+    }
+
+    /// All parts of the hints are merged: that is the proof, the receiver has summed up what arrived.
+    fn compare_home(&mut self, transfer: TransferId, theirs: Summary) -> bool {
+        let Some(receiver) = self.hints.comes_home.remove(&transfer) else { return false };
+        let buckets = Bytes::new();
+        receiver.do_send(ReceiverTold::Compared { is_equal: true, summary: theirs, buckets });
+        true
     }
 }
 
@@ -326,7 +378,7 @@ impl Handler<GrantArrived> for VnodeActor {
     fn handle(&mut self, arrived: GrantArrived, ctx: &mut Self::Context) {
         let GrantArrived { grant, reply } = arrived;
         // An older wait is answered by being dropped; the source asks again and this is the newest.
-        self.grant_waits = Some(reply);
+        self.grant_waits = Some((grant.transfer, reply));
         let event = Event::Granted {
             transfer: grant.transfer,
             fence: grant.fence,

@@ -84,6 +84,9 @@ pub enum Outcome {
     Lost,
     /// Not executed: the vnode's grant is on its way to a node that is down.
     Stalled,
+    /// Passed on to the target of a fence, and no answer came back: it may have been executed. Asking again with
+    /// the same operation id is safe.
+    Unanswered,
     /// The vnode stopped while it executed; the command may have taken effect.
     Stopped {
         /// In the words of the vnode.
@@ -101,7 +104,7 @@ impl Outcome {
     #[must_use]
     pub fn may_have_run(&self) -> bool {
         match self {
-            Self::Done { .. } | Self::Stopped { .. } => true,
+            Self::Done { .. } | Self::Unanswered | Self::Stopped { .. } => true,
             Self::Moved { .. }
             | Self::Behind { .. }
             | Self::Retry

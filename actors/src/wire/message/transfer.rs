@@ -121,6 +121,9 @@ pub enum CancelReason {
     /// The target said no.
     #[error("the target refused: {0}")]
     Rejected(String),
+    /// The target takes no more transfers at the moment.
+    #[error("all {0} inbound slots of the target are taken")]
+    SlotsFull(u16),
     /// The connection could not be made or ended.
     #[error("the connection failed: {0}")]
     Disconnected(String),

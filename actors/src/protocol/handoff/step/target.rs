@@ -24,9 +24,11 @@ impl Handoff {
             {
                 restage(old, new)
             }
-            // Another source with a higher token: the old one does not speak for the vnode any more, and
-            // nothing of what it sent was confirmed.
-            Staging(old) | CaughtUp(old) if old.source != new.source && old.token < new.token => {
+            // Another source with a higher token: the old one does not speak for the vnode any more. It has not
+            // granted either, or this node would hold what it granted.
+            Staging(old) | CaughtUp(old) | Holding { incoming: old, .. }
+                if old.source != new.source && old.token < new.token =>
+            {
                 restage(old, new)
             }
             state @ (Absent { .. }

@@ -223,11 +223,11 @@ async fn a_refusal_is_handed_to_those_who_ask() {
 }
 
 #[actix::test]
-async fn a_member_that_answers_in_another_life_is_reported_and_not_talked_to() {
+async fn a_member_that_answers_in_an_earlier_life_is_reported_and_not_talked_to() {
     let mut scene = Scene::of_ada();
     let mut door = scene.bobs_door().await;
-    let mut bob = welcome_next(&mut door, node("bob", 2)).await;
-    assert_eq!(scene.other_life.recv().await.unwrap().0.node, node("bob", 2));
+    let mut bob = welcome_next(&mut door, node("bob", 0)).await;
+    assert_eq!(scene.other_life.recv().await.unwrap().0.node, node("bob", 0));
     assert!(matches!(scene.ask(SECOND).await, Err(PeerError::Refused(Refusal::NotListed { .. }))));
     assert_eq!(next_request(&mut bob).await, None);
     assert!(scene.heard.try_recv().is_err());
