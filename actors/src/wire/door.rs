@@ -324,7 +324,7 @@ mod tests {
         let check = |who| here.door().check_welcome(&welcome(who), &bob.name);
         assert_eq!(check(bob.clone()), Ok(()));
         assert!(matches!(check(node("cyd", 1)), Err(Refusal::NotMe { .. })));
-        assert!(matches!(check(node("bob", 2)), Err(Refusal::NotListed { .. })));
+        assert!(matches!(check(node("bob", 0)), Err(Refusal::NotListed { .. })));
         let mut foreign = welcome(bob.clone());
         foreign.from.cluster = ClusterId(9);
         let refused = here.door().check_welcome(&foreign, &bob.name);
