@@ -6,12 +6,12 @@ use tanodb_actors::protocol::due::{RETRY_AFTER, RETRY_AFTER_MAX};
 use tanodb_actors::protocol::hash::{RING_SIZE_MAX, RING_SIZE_MIN};
 use tanodb_actors::protocol::liveness::Patience;
 use tanodb_actors::protocol::quorum::REPLICAS_MAX;
+use tanodb_actors::protocol::receiver::WINDOW_BYTES;
 use tanodb_actors::protocol::request::{PAUSE_MAX, PAUSE_MIN};
 use tanodb_actors::protocol::sender::REPAIRS_MAX;
 use tanodb_actors::protocol::slots::TRANSFER_LIMIT_DEFAULT;
-use tanodb_actors::protocol::stream::CHANGES_AT_ONCE_MAX;
+use tanodb_actors::protocol::stream::{CHANGES_AT_ONCE_MAX, TAIL_BYTES_MAX};
 use tanodb_actors::runtime::coordinator::{CoordinatorLimits, DEADLINE_MAX};
-use tanodb_actors::runtime::handoff_receiver::WINDOW_BYTES;
 use tanodb_actors::runtime::ring_manager::TransferSettings;
 use tanodb_actors::runtime::vnode::op_table::{OP_WINDOW_MILLIS, OPS_MAX};
 use tanodb_actors::runtime::vnode_host::PERMITS;
@@ -56,12 +56,13 @@ fn the_table_of_limits_is_that_of_the_constants() {
             format!("{} to {}", time(RETRY_AFTER), time(RETRY_AFTER_MAX)),
             "protocol/due.rs",
         ),
-        ("bytes of parts not acknowledged", bytes(WINDOW_BYTES), "handoff_receiver.rs"),
+        ("bytes of parts not acknowledged", bytes(WINDOW_BYTES), "protocol/receiver.rs"),
         (
             "changes of one command that are queued for the stream",
             CHANGES_AT_ONCE_MAX.to_string(),
             "protocol/stream.rs",
         ),
+        ("changes that go with the fence", bytes(TAIL_BYTES_MAX), "protocol/stream.rs"),
         ("repairs of one fence", REPAIRS_MAX.to_string(), "protocol/sender.rs"),
         (
             "silence of a transfer's other side",

@@ -88,17 +88,18 @@ fn the_receivers_table_is_that_of_the_machine() {
     use receiver::Event as On;
     let columns = [
         ("Opened", On::Opened),
-        ("PartArrived", On::PartArrived { sequence: 3 }),
-        ("PartArrived (gap)", On::PartArrived { sequence: 5 }),
-        ("PartStored", On::PartStored { sequence: 2 }),
+        ("PartArrived", On::PartArrived { sequence: 3, bytes: 4 }),
+        ("PartArrived (gap)", On::PartArrived { sequence: 5, bytes: 4 }),
+        ("PartArrived (x)", On::PartArrived { sequence: 3, bytes: u64::MAX }),
+        ("PartStored", On::PartStored { sequence: 2, bytes: 4 }),
         ("FenceArrived", On::FenceArrived { fence: 2 }),
         ("FenceArrived (gap)", On::FenceArrived { fence: 3 }),
         ("Compared, equal", On::Compared { is_equal: true }),
         ("Compared, differs", On::Compared { is_equal: false }),
         ("Failed", On::Failed(receiver::Failure::Disconnected)),
     ];
-    let storing = Progress { arrived: 2, stored: 1 };
-    let stored = Progress { arrived: 2, stored: 2 };
+    let storing = Progress { arrived: 2, stored: 1, bytes_open: 4 };
+    let stored = Progress { arrived: 2, stored: 2, bytes_open: 0 };
     let states = [
         ("Opening", Receiver::Opening),
         ("Taking", Receiver::Taking(stored)),
