@@ -187,9 +187,9 @@ fn determinism_rules() -> Vec<Rule> {
             "Instant SystemTime UNIX_EPOCH",
         ),
         Rule::without(
-            "what the simulator runs can be repeated",
+            "what the simulator runs can be repeated; only the world of a process is the system's",
             &["actors/src/runtime/", "src/kv/"],
-            &[],
+            &["actors/src/runtime/env/process.rs"],
             "tokio::spawn task::spawn spawn_blocking thread::spawn thread::sleep block_on \
              Arbiter::new Arbiter::current System::current rand::rng rand::random thread_rng \
              getrandom RandomState DefaultHasher",

@@ -1,17 +1,10 @@
 //! The node process: a folder, TCP and the system's clock around a [`Node`], until a signal ends it.
 
-use std::sync::Arc;
-
-use tanodb_actors::runtime::arbiters::Arbiters;
-use tanodb_actors::runtime::clock::Clock;
 use tanodb_actors::runtime::disk::{FolderDisk, OpenError};
 use tanodb_actors::runtime::env::Env;
-use tanodb_actors::runtime::items::MemoryEngine;
 use tanodb_actors::runtime::network::listener::ListenError;
 use tanodb_actors::runtime::node::{Node, NodeSettings, StartError};
-use tanodb_actors::runtime::rng::Rng;
-use tanodb_actors::runtime::tcp::Tcp;
-use tanodb_actors::runtime::vnode::kind::{ItemsKind, VnodeKind};
+use tanodb_actors::runtime::vnode::kind::ItemsKind;
 use tanodb_actors::runtime::workers::Workers;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,30 +28,24 @@ pub fn run(config: NodeConfig, on_ready: OnReady) -> Result<(), Failure> {
 async fn serve(config: NodeConfig, on_ready: OnReady) -> Result<(), Failure> {
     let settings = config.settings();
     let disk = FolderDisk::open(&settings.data_dir, &settings.name).map_err(not_opened)?;
-    let seed = getrandom::u64().map_err(|error| {
+    let env = Env::for_process(settings.name.clone(), disk).map_err(|error| {
         Failure::failed(
             format!("the system gives no random numbers: {error}"),
             "look at the system",
         )
     })?;
-    let env = Env {
-        node: settings.name.clone(),
-        transport: Arc::new(Tcp),
-        arbiters: Arbiters::Here,
-        rng: Rng::seeded(seed),
-        clock: Clock::real(),
-        disk: Arc::new(disk),
+    let mut node_settings = NodeSettings {
+        listen: settings.listen.to_string(),
+        advertise: settings.advertise.as_ref().map(ToString::to_string),
+        ring_size: settings.ring_size,
+        ..NodeSettings::default()
     };
-    let mut node_settings =
-        NodeSettings::listening_at(&settings.listen.to_string(), settings.ring_size);
-    node_settings.advertise = settings.advertise.as_ref().map(ToString::to_string);
     node_settings.transfers.limit = settings.transfer_limit.get();
     node_settings.hinted_idle = settings.hinted_idle;
     node_settings.workers = Workers::threads(WORKERS).map_err(|error| {
         Failure::failed(format!("threads cannot be started: {error}"), "start fewer processes")
     })?;
-    let kind: Arc<dyn VnodeKind> =
-        ItemsKind::<KvVnode>::new(vnode_type(), Arc::new(|_| Box::new(MemoryEngine::default())));
+    let kind = ItemsKind::<KvVnode>::in_memory(vnode_type());
     let node = Node::start(env, node_settings, vec![kind]).await.map_err(not_started)?;
     log::info!(node:% = node.id(), address = node.address(); "node started");
     on_ready(node.address());

@@ -70,6 +70,13 @@ pub enum RingSizeError {
 #[serde(try_from = "u32", into = "u32")]
 pub struct RingSize(u32);
 
+impl Default for RingSize {
+    /// 64 partitions, as `riak_core` has: room for some ten nodes.
+    fn default() -> Self {
+        Self(64)
+    }
+}
+
 impl RingSize {
     /// Checks a size.
     ///

@@ -112,12 +112,18 @@ impl Counters {
     ///
     /// [`NeedsReservation`] if the block is used up; nothing was taken.
     pub fn take(&mut self) -> Result<u64, NeedsReservation> {
-        if self.next > self.reserved_to {
+        if !self.is_reserved() {
             return Err(NeedsReservation { reserved_to: self.reserved_to });
         }
         let taken = self.next;
         self.next += 1;
         Ok(taken)
+    }
+
+    /// Whether the next counter may be taken.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.next <= self.reserved_to
     }
 
     /// Whether less than half a block is left: time to reserve, before anybody has to wait for the disk.

@@ -107,6 +107,12 @@ pub struct ObserveCoordinator;
 #[rtype(result = "()")]
 pub struct StampSeen(pub Stamp);
 
+/// Answered as soon as commands are taken: there is a ring, this node is up, numbers are reserved and nothing
+/// is waited for.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct UntilServing(pub Reply<()>);
+
 /// A command under way.
 struct UnderWay {
     request: Request,
@@ -155,6 +161,8 @@ pub struct Coordinator {
     limits: CoordinatorLimits,
     kinds: BTreeMap<VnodeType, Arc<dyn VnodeKind>>,
     serving: Serving,
+    /// Who waits until commands are taken.
+    waiting: Vec<Reply<()>>,
     knowledge: Knowledge,
     /// `None` until the record was read.
     mint: Option<Mint>,
@@ -201,6 +209,7 @@ impl Coordinator {
             limits: CoordinatorLimits::default(),
             kinds: kinds.into_iter().map(|kind| (kind.name().clone(), kind)).collect(),
             serving: Serving::Closed("the node is starting".to_owned()),
+            waiting: Vec::new(),
             knowledge: Knowledge::default(),
             mint: None,
             reservation: Reservation::UnderWay,
@@ -221,6 +230,17 @@ impl Coordinator {
     #[must_use]
     pub fn with_limits(self, limits: CoordinatorLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Tells those who wait for it that commands are taken, if they are.
+    fn tell_if_serving(&mut self) {
+        let is_open = matches!(self.serving, Serving::Open);
+        let can_mint = self.mint.as_ref().is_some_and(Mint::has_numbers);
+        if is_open && can_mint && self.knowledge.is_complete(&self.me.name) {
+            for waits in std::mem::take(&mut self.waiting) {
+                waits.answer(());
+            }
+        }
     }
 
     fn do_due(&mut self, due: Due, ctx: &mut Context<Self>) {
@@ -285,6 +305,7 @@ impl Handler<RingChanged> for Coordinator {
 
     fn handle(&mut self, RingChanged(ring): RingChanged, _: &mut Self::Context) {
         self.knowledge.adopt(ring);
+        self.tell_if_serving();
     }
 }
 
@@ -321,6 +342,7 @@ impl Handler<LivenessChanged> for Coordinator {
 
     fn handle(&mut self, LivenessChanged(up): LivenessChanged, ctx: &mut Self::Context) {
         let gone = self.knowledge.alive(up);
+        self.tell_if_serving();
         if gone.is_empty() {
             return;
         }
@@ -341,6 +363,16 @@ impl Handler<ServingChanged> for Coordinator {
             None => Serving::Open,
             Some(reason) => Serving::Closed(reason),
         };
+        self.tell_if_serving();
+    }
+}
+
+impl Handler<UntilServing> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, UntilServing(waits): UntilServing, _: &mut Self::Context) {
+        self.waiting.push(waits);
+        self.tell_if_serving();
     }
 }
 

@@ -3,6 +3,8 @@
 //! No actor touches sockets, files, threads, clocks or randomness directly: it is given an [`Env`]. A
 //! real node's is made of TCP, a folder and the system's clock; the simulator's of its own parts.
 
+mod process;
+
 use std::sync::Arc;
 
 use super::arbiters::Arbiters;

@@ -4,6 +4,7 @@
 //! simulator: nothing here is global, everything comes from [`Env`] and [`NodeSettings`]. It must be called
 //! inside a `LocalSet` (an actix `System` is one); the node lives there until the set ends.
 
+mod admin;
 mod start;
 mod wiring;
 
@@ -12,8 +13,6 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::protocol::hash::{RingHash, RingSize};
 use crate::protocol::id::{NodeId, NodeName, OpId, VnodeType};
@@ -29,16 +28,20 @@ use crate::runtime::reply::reply;
 use crate::runtime::ring_manager::{
     AdminAsked, OwnershipChanged, RingManager, Subscribe, TransferSettings,
 };
+use crate::runtime::vnode::Vnode;
 use crate::runtime::vnode::kind::VnodeKind;
 use crate::runtime::vnode_host::{CountRestarts, ObserveVnodes, VnodeHost};
 use crate::runtime::workers::Workers;
 use crate::wire::admin::{AdminAnswer, AdminRefusal, AdminRequest, Effect, PartitionRow};
 use crate::wire::message::{Command, CommandAnswer, CommandError};
 
-/// Limits and periods of a node. [`NodeSettings::default`] is right for a start.
+/// What an empty reply is read as.
+const NIL: &[u8] = &[0xc0];
+
+/// Limits and periods of a node.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
-    /// Where to listen, HOST:PORT. Port 0 takes a free one.
+    /// Where to listen, HOST:PORT. Port 0 takes a free one. Default 127.0.0.1:0.
     pub listen: String,
     /// What to tell others instead of the listening address.
     pub advertise: Option<String>,
@@ -56,18 +59,17 @@ pub struct NodeSettings {
     pub patience: Patience,
     /// Commands that may be parked or queued at one vnode during a handoff. Default 1,000.
     pub parked_max: usize,
-    /// Where the work of `Async` answers runs.
+    /// Where the work of `Async` answers runs. Default [`Workers::Here`], on the node's own thread: for work
+    /// that takes longer than a page, give it threads.
     pub workers: Workers,
 }
 
-impl NodeSettings {
-    /// The defaults, listening at an address.
-    #[must_use]
-    pub fn listening_at(listen: &str, ring_size: RingSize) -> Self {
+impl Default for NodeSettings {
+    fn default() -> Self {
         Self {
-            listen: listen.to_owned(),
+            listen: "127.0.0.1:0".to_owned(),
             advertise: None,
-            ring_size,
+            ring_size: RingSize::default(),
             n_val: 3,
             transfers: TransferSettings::default(),
             hinted_idle: Duration::from_secs(60),
@@ -104,6 +106,21 @@ pub enum StartError {
         kept: NodeName,
         /// Who was to be started.
         asked: NodeName,
+    },
+}
+
+/// Why a program has no reply to its command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The command did not meet its quorum; the error says whether it may have taken effect.
+    #[error(transparent)]
+    Failed(#[from] CommandError),
+    /// The command was executed. Its reply is not of the type that this program expects: another version of
+    /// the vnode runs elsewhere.
+    #[error("the command was executed, but its reply cannot be read: {reason}")]
+    ReplyNotUnderstood {
+        /// What is wrong with it.
+        reason: String,
     },
 }
 
@@ -148,7 +165,9 @@ impl Ask {
 }
 
 impl Node {
-    /// Starts a node.
+    /// Starts a node, and returns when it takes commands. A node that must wait for others before it may serve
+    /// is returned after 10 s all the same, with a warning in the log: it goes on waiting, and commands are
+    /// answered `NotServing` with the reason.
     ///
     /// # Errors
     ///
@@ -173,30 +192,32 @@ impl Node {
         &self.address
     }
 
-    /// Runs a command of a vnode type and decodes the combined reply.
+    /// Runs a command at the vnodes of type `V` that hold `hash`, and decodes their combined reply. A vnode
+    /// that answers `NoReply` has replied with nil: a reply type that is `()` or an `Option` can say that.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`]. A failed command says which replicas answered what, and whether it may have taken effect.
+    pub async fn command<V: Vnode>(
+        &self,
+        vnode_type: &VnodeType,
+        hash: RingHash,
+        command: &V::Command,
+        ask: Ask,
+    ) -> Result<V::Reply, AskError> {
+        let encoded = rmp_serde::to_vec_named(command)
+            .map_err(|error| CommandError::Illegal { reason: error.to_string() })?;
+        let answer = self.run(vnode_type, hash, Bytes::from(encoded), ask).await?;
+        let reply = if answer.is_empty() { NIL } else { &answer[..] };
+        rmp_serde::from_slice(reply)
+            .map_err(|error| AskError::ReplyNotUnderstood { reason: error.to_string() })
+    }
+
+    /// Runs an encoded command. The reply of a vnode that answers `NoReply` is empty.
     ///
     /// # Errors
     ///
     /// [`CommandError`] says which replicas answered what, and whether the command may have taken effect.
-    pub async fn command<C: Serialize, R: DeserializeOwned>(
-        &self,
-        vnode_type: &VnodeType,
-        hash: RingHash,
-        command: &C,
-        ask: Ask,
-    ) -> Result<R, CommandError> {
-        let illegal = |reason: String| CommandError::Illegal { reason };
-        let encoded =
-            rmp_serde::to_vec_named(command).map_err(|error| illegal(error.to_string()))?;
-        let answer = self.run(vnode_type, hash, Bytes::from(encoded), ask).await?;
-        rmp_serde::from_slice(&answer).map_err(|error| illegal(format!("the reply: {error}")))
-    }
-
-    /// Runs an encoded command.
-    ///
-    /// # Errors
-    ///
-    /// As [`Node::command`].
     pub async fn run(
         &self,
         vnode_type: &VnodeType,

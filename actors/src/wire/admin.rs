@@ -100,7 +100,8 @@ pub struct Pong {
 }
 
 /// Why an operator's request was not carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{reason}; {hint}")]
 pub struct AdminRefusal {
     /// What happened, in the words of the console.
     pub reason: String,

@@ -1,6 +1,11 @@
 //! Whole nodes in one process, over loopback.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where it fails"
+)]
 
 mod town;
 

@@ -4,20 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tanodb_actors::protocol::hash::{RingHash, RingSize, key_hash};
+use tanodb_actors::protocol::hash::{RingHash, key_hash};
 use tanodb_actors::protocol::id::{NodeName, Partition, VnodeType};
 use tanodb_actors::runtime::arbiters::Arbiters;
 use tanodb_actors::runtime::clock::Clock;
 use tanodb_actors::runtime::disk::MemoryDisk;
 use tanodb_actors::runtime::env::Env;
-use tanodb_actors::runtime::items::MemoryEngine;
-use tanodb_actors::runtime::node::{Ask, Node, NodeSettings};
+use tanodb_actors::runtime::node::{Ask, AskError, Node, NodeSettings};
 use tanodb_actors::runtime::rng::Rng;
 use tanodb_actors::runtime::tcp::Tcp;
 use tanodb_actors::runtime::vnode::kind::ItemsKind;
 use tanodb_actors::runtime::vnode::{Answer, Class, CommandContext, Items, Vnode};
 use tanodb_actors::wire::admin::{AdminAnswer, AdminRequest};
-use tanodb_actors::wire::message::CommandError;
 
 /// Runs a test in a `LocalSet`.
 pub fn run(story: impl Future<Output = ()>) {
@@ -93,29 +91,21 @@ impl Town {
             clock: Clock::real(),
             disk: Arc::new(MemoryDisk::default()),
         };
-        let settings = NodeSettings::listening_at("127.0.0.1:0", RingSize::new(64).unwrap());
-        let kind =
-            ItemsKind::<Numbers>::new(numbers(), Arc::new(|_| Box::new(MemoryEngine::default())));
-        self.nodes.push(Node::start(env, settings, vec![kind]).await.unwrap());
+        let kind = ItemsKind::<Numbers>::in_memory(numbers());
+        self.nodes.push(Node::start(env, NodeSettings::default(), vec![kind]).await.unwrap());
     }
 
-    pub async fn put(&self, node: usize, key: u64, value: u64) -> Result<(), CommandError> {
+    pub async fn put(&self, node: usize, key: u64, value: u64) -> Result<(), AskError> {
         let hash = key_hash(b"numbers", &key.to_be_bytes());
         let command = NumberCommand::Put { key, value };
         let ask = Ask::quorum(3, 2);
-        loop {
-            match self.nodes[node].command::<_, Option<u64>>(&numbers(), hash, &command, ask).await
-            {
-                Err(CommandError::NotServing { .. }) => tokio::task::yield_now().await,
-                other => return other.map(drop),
-            }
-        }
+        self.nodes[node].command::<Numbers>(&numbers(), hash, &command, ask).await.map(drop)
     }
 
-    pub async fn get(&self, node: usize, key: u64) -> Result<Option<u64>, CommandError> {
+    pub async fn get(&self, node: usize, key: u64) -> Result<Option<u64>, AskError> {
         let hash = key_hash(b"numbers", &key.to_be_bytes());
         let command = NumberCommand::Get { key };
-        self.nodes[node].command(&numbers(), hash, &command, Ask::quorum(3, 2)).await
+        self.nodes[node].command::<Numbers>(&numbers(), hash, &command, Ask::quorum(3, 2)).await
     }
 
     /// Waits until nothing has to move any more.
@@ -128,7 +118,6 @@ impl Town {
                 panic!("a table of members")
             };
             if !table.pending {
-                eprintln!("settled after {:?}", started.elapsed());
                 return;
             }
             if started.elapsed() > within {

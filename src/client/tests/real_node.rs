@@ -22,7 +22,7 @@ async fn a_node() -> Node {
         clock: Clock::real(),
         disk: Arc::new(MemoryDisk::default()),
     };
-    let settings = NodeSettings::listening_at("127.0.0.1:0", RingSize::new(8).unwrap());
+    let settings = NodeSettings { ring_size: RingSize::new(8).unwrap(), ..NodeSettings::default() };
     let engine = || Box::new(MemoryEngine::default());
     let kind: Arc<dyn VnodeKind> =
         ItemsKind::<KvVnode>::new(vnode_type(), Arc::new(move |_| engine()));

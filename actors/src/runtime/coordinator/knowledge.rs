@@ -30,6 +30,11 @@ impl Knowledge {
         self.ring = Some(ring);
     }
 
+    /// Whether there is a ring, and this node is known to be up.
+    pub(super) fn is_complete(&self, me: &NodeName) -> bool {
+        self.ring.is_some() && self.up.contains(me)
+    }
+
     /// Keeps a token if it is higher than what is known.
     pub(super) fn learn(&mut self, vnode: &VnodeRef, held: &Held) -> bool {
         let place = vnode.partition.0 as usize;

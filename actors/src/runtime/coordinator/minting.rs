@@ -72,16 +72,16 @@ impl Mint {
         Ok(Minted { op, stamp, dot: Dot { minter, counter } })
     }
 
-    /// Whether there is a number for one more operation.
-    pub(super) fn has_numbers(&self) -> bool {
-        self.counters.clone().take().is_ok()
-    }
-
     /// Raises the clock above a stamp that was seen elsewhere, unless that one is too far ahead.
     pub(super) fn observe(&mut self, stamp: Stamp, wall_millis: u64) {
         if let Err(error) = self.clock.observe(stamp, wall_millis, CLOCK_AHEAD_MAX) {
             log::warn!(error:%; "a stamp from another node was not taken over");
         }
+    }
+
+    /// Whether the next operation can be minted at once.
+    pub(super) fn has_numbers(&self) -> bool {
+        self.counters.is_reserved()
     }
 
     /// What to write down next, if it is time to.

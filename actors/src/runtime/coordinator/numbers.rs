@@ -78,6 +78,7 @@ impl Coordinator {
                 for early in std::mem::take(&mut self.early) {
                     self.run(early.run, early.deadline, ctx);
                 }
+                self.tell_if_serving();
             }
             (Ok(()), None) => {}
             (Err(error), _) => {

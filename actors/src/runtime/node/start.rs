@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ use crate::protocol::id::{
 };
 use crate::protocol::liveness::Heartbeats;
 use crate::protocol::ring::{Member, Ring};
-use crate::runtime::coordinator::Coordinator;
+use crate::runtime::coordinator::{Coordinator, UntilServing};
 use crate::runtime::env::Env;
 use crate::runtime::gossiper::Gossiper;
 use crate::runtime::message::DoorRules;
@@ -24,6 +25,7 @@ use crate::runtime::network::listener::{self, Listener};
 use crate::runtime::network::peers::Peers;
 use crate::runtime::network::watcher::Watcher;
 use crate::runtime::records;
+use crate::runtime::reply::reply;
 use crate::runtime::ring_manager::{
     AGREEMENT_RECORD, Identity, KNOWLEDGE_RECORD, ManagerStart, RING_RECORD, RingManager,
     founded_vnodes,
@@ -34,6 +36,9 @@ use crate::runtime::vnode::kind::VnodeKind;
 use crate::runtime::vnode::record::{RECORD_PREFIX, VnodeRecord};
 use crate::runtime::vnode_host::{StartVnodes, VnodeHost};
 use crate::wire::message::Introduction;
+
+/// How long [`Node::start`] waits for a node that may not serve yet.
+const SERVING_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The control record of who this node is.
 const IDENTITY_RECORD: &str = "identity";
@@ -83,7 +88,18 @@ pub(super) async fn start(
         };
     let identity = Identity { me: me.clone(), voter, address: address.clone() };
     let parts = Parts { env, settings, kinds, types, identity, acceptor };
-    Ok(parts.run(beginning, door))
+    let node = parts.run(beginning, door);
+    until_serving(&node).await;
+    Ok(node)
+}
+
+/// Waits until the actors know one another's first words and numbers for commands are on disk.
+async fn until_serving(node: &Node) {
+    let (reply, serving) = reply(());
+    node.coordinator.do_send(UntilServing(reply));
+    if node.env.clock.timeout(SERVING_WAIT_MAX, serving).await.is_err() {
+        log::warn!("the node takes no commands yet; what it waits for is in the answer to each");
+    }
 }
 
 /// Begins another life: counts the start, durably, before anybody hears of it.

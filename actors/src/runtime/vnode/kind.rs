@@ -10,7 +10,7 @@ use super::raw::RawVnode;
 use super::{Class, Vnode};
 use crate::protocol::id::{Partition, VnodeType};
 use crate::runtime::env::Env;
-use crate::runtime::items::Engine;
+use crate::runtime::items::{Engine, MemoryEngine};
 
 /// One kind of vnode. A node hosts any number of kinds on one ring.
 pub trait VnodeKind: Send + Sync + 'static {
@@ -42,6 +42,12 @@ impl<V: Vnode> ItemsKind<V> {
     #[must_use]
     pub fn new(name: VnodeType, open_engine: OpenEngine) -> Arc<Self> {
         Arc::new(Self { name, open_engine, author: PhantomData })
+    }
+
+    /// A kind whose items live in memory.
+    #[must_use]
+    pub fn in_memory(name: VnodeType) -> Arc<Self> {
+        Self::new(name, Arc::new(|_| Box::new(MemoryEngine::default())))
     }
 }
 
