@@ -17,6 +17,7 @@ mod join;
 mod membership;
 mod outbound;
 mod reports;
+mod transfers;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,11 +29,11 @@ pub use admin::AdminAsked;
 pub use agreement::{AGREEMENT_RECORD, CANDIDATE_RECORD};
 pub use events::{OwnershipChanged, Subscribe};
 pub use membership::founded_vnodes;
-pub use outbound::TransferSettings;
+pub use transfers::TransferSettings;
 
 use crate::protocol::agreement::Acceptor;
 use crate::protocol::gossip::{Gossip, Held, News, Part};
-use crate::protocol::id::{NodeId, NodeName, VnodeRef, VnodeType, VoterId};
+use crate::protocol::id::{Epoch, NodeId, NodeName, VnodeRef, VnodeType, VoterId};
 use crate::protocol::plan::Plan;
 use crate::protocol::ring::Ring;
 use crate::runtime::env::Env;
@@ -50,7 +51,7 @@ use crate::runtime::vnode_host::VnodeHost;
 use crate::wire::message::{Introduction, PeerMessage};
 
 use membership::Membership;
-use outbound::Transfers;
+use transfers::Transfers;
 
 /// The control record that holds the newest ring.
 pub const RING_RECORD: &str = "ring";
@@ -114,6 +115,8 @@ pub struct RingManager {
     shown: Option<Plan>,
     /// Proposals of this life, for their ids.
     proposals: u64,
+    /// The epoch of the ring that this node, as a joiner, was shown before it was decided.
+    candidate: Option<Epoch>,
     /// Waits for the outcome of a commit.
     is_committing: bool,
     subscribers: Vec<Recipient<OwnershipChanged>>,
@@ -158,6 +161,10 @@ pub struct ManagerStart {
     pub n_val: u32,
     /// Whether the ring lists this node in an earlier life.
     pub is_unreadmitted: bool,
+    /// If its ring is that of a cluster it was staged to join: the ring it founds if nothing comes of that.
+    pub own: Option<Arc<Ring>>,
+    /// The epoch of the ring that it was shown, as a joiner, before it was decided.
+    pub candidate: Option<Epoch>,
 }
 
 impl RingManager {
@@ -171,11 +178,15 @@ impl RingManager {
             types: start.types,
             gossip: start.gossip,
             acceptor: start.acceptor,
-            membership: Membership::Settled,
+            membership: match start.own {
+                Some(own) => Membership::Staged { own },
+                None => Membership::Settled,
+            },
             transfers: Transfers::none(start.settings),
             up: BTreeSet::from([me]),
             shown: None,
             proposals: 0,
+            candidate: start.candidate,
             is_committing: false,
             subscribers: Vec::new(),
             is_saving: false,

@@ -13,7 +13,7 @@ use crate::protocol::gossip::{Gossip, Held, Part};
 use crate::protocol::handoff::Handoff;
 use crate::protocol::hash::RingSize;
 use crate::protocol::id::{
-    ClusterId, Incarnation, NodeId, NodeName, Token, VnodeRef, VnodeType, VoterId,
+    ClusterId, Epoch, Incarnation, NodeId, NodeName, Token, VnodeRef, VnodeType, VoterId,
 };
 use crate::protocol::liveness::Heartbeats;
 use crate::protocol::ring::{Member, Ring};
@@ -27,8 +27,8 @@ use crate::runtime::network::watcher::Watcher;
 use crate::runtime::records;
 use crate::runtime::reply::reply;
 use crate::runtime::ring_manager::{
-    AGREEMENT_RECORD, Identity, KNOWLEDGE_RECORD, ManagerStart, RING_RECORD, RingManager,
-    founded_vnodes,
+    AGREEMENT_RECORD, CANDIDATE_RECORD, Identity, KNOWLEDGE_RECORD, ManagerStart, RING_RECORD,
+    RingManager, founded_vnodes,
 };
 use crate::runtime::timers::Timers;
 use crate::runtime::vnode::actor::{VnodeLinks, VnodeSettings};
@@ -56,6 +56,8 @@ struct Beginning {
     gossip: Gossip,
     vnodes: Vec<(VnodeRef, Handoff)>,
     is_unreadmitted: bool,
+    own: Option<Arc<Ring>>,
+    candidate: Option<Epoch>,
 }
 
 pub(super) async fn start(
@@ -130,6 +132,11 @@ async fn begin(
 ) -> Result<Beginning, StartError> {
     let kept = records::load::<Ring>(env.disk.as_ref(), RING_RECORD).await?;
     let ring = kept.map(|kept| kept.value);
+    if let Some(cluster) = ring.as_ref().filter(|ring| !ring.is_member(&me.name))
+        && let Some(waiting) = wait_for_cluster(env, settings, me, voter, cluster).await?
+    {
+        return Ok(waiting);
+    }
     match ring.filter(|ring| ring.is_member(&me.name)) {
         Some(ring) if ring.members().len() > 1 => come_back(env, me, ring).await,
         Some(ring) => {
@@ -143,6 +150,44 @@ async fn begin(
             found(env, me, ring, types).await
         }
     }
+}
+
+/// A joiner that was shown the ring that makes it a member, and ended before it knew whether that was decided:
+/// it asks the cluster before it founds anything.
+async fn wait_for_cluster(
+    env: &Env,
+    settings: &NodeSettings,
+    me: &NodeId,
+    voter: VoterId,
+    cluster: &Ring,
+) -> Result<Option<Beginning>, StartError> {
+    let disk = env.disk.as_ref();
+    let shown = records::load::<Ring>(disk, CANDIDATE_RECORD).await?.map(|kept| kept.value);
+    let Some(shown) = shown.filter(|shown| {
+        shown.cluster() == cluster.cluster()
+            && shown.epoch() > cluster.epoch()
+            && shown.is_member(&me.name)
+    }) else {
+        log::warn!("a join was staged before this start; stage it again if it is still wanted");
+        return Ok(None);
+    };
+    log::warn!("a commit may have made this node a member; waiting for the cluster's ring");
+    let mut gossip = Gossip::new(me.name.clone(), Arc::new(cluster.clone()));
+    if let Some(kept) = records::load::<Part>(disk, KNOWLEDGE_RECORD).await?
+        && let Err(error) = gossip.merge(&kept.value)
+    {
+        log::warn!(error:%; "what this node knew does not fit its ring; gossip brings it again");
+    }
+    let member = Member::valid(me.incarnation, voter);
+    let founded = ClusterId(env.rng.next_u64());
+    let own = Ring::founded(founded, settings.ring_size, me.name.clone(), member);
+    Ok(Some(Beginning {
+        gossip,
+        vnodes: Vec::new(),
+        is_unreadmitted: false,
+        own: Some(Arc::new(own)),
+        candidate: Some(shown.epoch()),
+    }))
 }
 
 /// This node's own ring, in which it speaks for every vnode.
@@ -160,7 +205,7 @@ async fn found(
         gossip.hold(&vnode, &Held { token, holder: me.clone() });
         vnodes.push((vnode, Handoff::owner(token)));
     }
-    Ok(Beginning { gossip, vnodes, is_unreadmitted: false })
+    Ok(Beginning { gossip, vnodes, is_unreadmitted: false, own: None, candidate: None })
 }
 
 /// The next epoch of a ring with one member: it alone decides, and lists its new life.
@@ -220,7 +265,7 @@ async fn come_back(env: &Env, me: &NodeId, ring: Ring) -> Result<Beginning, Star
          their other replicas answer"
     );
     let vnodes = lost.into_iter().map(|(vnode, token)| (vnode, Handoff::Lost { token })).collect();
-    Ok(Beginning { gossip, vnodes, is_unreadmitted: true })
+    Ok(Beginning { gossip, vnodes, is_unreadmitted: true, own: None, candidate: None })
 }
 
 /// The token under which an earlier life spoke for a vnode when its record was written.
@@ -300,6 +345,8 @@ impl Parts {
                 settings: self.settings.transfers,
                 n_val: self.settings.n_val,
                 is_unreadmitted: beginning.is_unreadmitted,
+                own: beginning.own,
+                candidate: beginning.candidate,
             },
         )
     }

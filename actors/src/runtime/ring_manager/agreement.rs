@@ -73,6 +73,7 @@ impl RingManager {
             reply.answer(PeerMessage::CandidateStored { refused });
             return;
         }
+        self.candidate = Some(ring.epoch());
         let saved = records::save(self.links.env.disk.as_ref(), CANDIDATE_RECORD, ring);
         ctx.spawn(saved.into_actor(self).map(move |saved, _, _| {
             let refused = saved.err().map(|error| error.to_string());

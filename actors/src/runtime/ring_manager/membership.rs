@@ -25,8 +25,11 @@ use crate::wire::message::{Hello, PROTOCOL_VERSION, PeerMessage, Purpose};
 pub(super) enum Membership {
     /// In the cluster of its ring, which may be its own.
     Settled,
-    /// Its join is being staged; it serves nobody.
-    Joining,
+    /// Its join is being staged; it serves nobody. If that fails, it goes back.
+    Joining {
+        /// The ring it founded.
+        own: Arc<Ring>,
+    },
     /// Knows the cluster's ring, which does not list it yet. If the join is cleared, it goes back.
     Staged {
         /// The ring it founded.
@@ -66,18 +69,14 @@ impl RingManager {
             ));
             return;
         }
-        let is_alone = self.ring().members().len() == 1;
-        match self.membership {
-            Membership::Settled if is_alone && self.staged_nodes().is_empty() => {}
-            Membership::Settled | Membership::Joining | Membership::Staged { .. } => {
-                reply.answer(refused(
-                    "Failed: This node is already a member of a cluster",
-                    "join a node that is in no cluster yet; 'tanodb member-status' shows this one's",
-                ));
-                return;
-            }
-        }
-        self.membership = Membership::Joining;
+        let Some(own) = self.own_ring() else {
+            reply.answer(refused(
+                "Failed: This node is already a member of a cluster",
+                "join a node that is in no cluster yet; 'tanodb member-status' shows this one's",
+            ));
+            return;
+        };
+        self.membership = Membership::Joining { own };
         self.links
             .serving
             .do_send(ServingChanged { waits_for: Some(format!("joining {contact}")) });
@@ -90,6 +89,22 @@ impl RingManager {
                 actor.dial_contact(contact, reply, ctx);
             }
         }));
+    }
+
+    /// The ring this node founded, if it may join another cluster: it is alone, or its join was staged in an
+    /// earlier life and is not staged any more.
+    fn own_ring(&self) -> Option<Arc<Ring>> {
+        let ring = self.ring();
+        let is_staged = self.staged_nodes().contains(self.me());
+        match &self.membership {
+            Membership::Settled if ring.members().len() == 1 && self.staged_nodes().is_empty() => {
+                Some(Arc::clone(ring))
+            }
+            Membership::Staged { own } if !is_staged && !ring.is_member(&self.me().name) => {
+                Some(Arc::clone(own))
+            }
+            Membership::Settled | Membership::Joining { .. } | Membership::Staged { .. } => None,
+        }
     }
 
     fn dial_contact(
@@ -117,7 +132,11 @@ impl RingManager {
     }
 
     fn join_failed(&mut self, reply: Reply<AdminAnswer>, failed: &JoinFailed) {
-        self.membership = Membership::Settled;
+        if let Membership::Joining { own } = &self.membership {
+            let own = Arc::clone(own);
+            let is_own = own.cluster() == self.ring().cluster();
+            self.membership = if is_own { Membership::Settled } else { Membership::Staged { own } };
+        }
         self.links.serving.do_send(ServingChanged { waits_for: None });
         reply.answer(refused(&failed.to_string(), failed.hint()));
     }
@@ -154,7 +173,10 @@ impl RingManager {
         ctx: &mut Context<Self>,
     ) {
         let Joined { part, ring, contact } = joined;
-        let own = Arc::clone(self.ring());
+        let own = match &self.membership {
+            Membership::Joining { own } | Membership::Staged { own } => Arc::clone(own),
+            Membership::Settled => Arc::clone(self.ring()),
+        };
         self.links.host.do_send(ForgetVnodes);
         self.start_over(ring, Some(&part), ctx);
         self.membership = Membership::Staged { own };
@@ -180,12 +202,22 @@ impl RingManager {
     /// Looks whether a staged join was committed or cleared.
     pub(super) fn check_membership(&mut self, ctx: &mut Context<Self>) {
         let Membership::Staged { own } = &self.membership else { return };
-        if self.ring().lists(self.me()) {
+        if self.ring().is_member(&self.me().name) {
             log::info!(epoch:% = self.ring().epoch(); "member of the cluster");
+            // A ring that lists an earlier life gave this node nothing it still has.
+            self.is_unreadmitted = !self.ring().lists(self.me());
             self.membership = Membership::Settled;
+            self.candidate = None;
             return;
         }
         if self.staged_nodes().contains(self.me()) {
+            return;
+        }
+        if self.candidate.is_some_and(|epoch| epoch > self.ring().epoch()) {
+            // The ring that makes this node a member may be decided already, and just not known here.
+            log::warn!(
+                "the staged join was cleared, but a commit may be under way; waiting for the next ring"
+            );
             return;
         }
         log::warn!("the staged join was cleared; this node is on its own again");
@@ -244,7 +276,7 @@ impl RingManager {
     fn check_joiner(&self, node: &NodeId, ring_size: RingSize) -> Result<(), String> {
         match self.membership {
             Membership::Settled => {}
-            Membership::Joining | Membership::Staged { .. } => {
+            Membership::Joining { .. } | Membership::Staged { .. } => {
                 let me = &self.me().name;
                 return Err(format!("Failed: '{me}' is joining a cluster itself"));
             }

@@ -1,17 +1,17 @@
 //! Transfers this node is the source of: what is due, the slots, the senders, what became of each.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use actix::prelude::*;
 
+use super::transfers::{Attempt, ENDED_MAX};
 use super::{OwnershipChanged, RingManager};
 use crate::protocol::digest::Summary;
 use crate::protocol::due::{self, Facts, Failures, Move};
 use crate::protocol::gossip::Held;
 use crate::protocol::handoff::Outgoing;
 use crate::protocol::id::{NodeId, NodeName, Token, TransferId, VnodeRef};
-use crate::protocol::slots::{Direction, Slots};
+use crate::protocol::slots::Direction;
 use crate::protocol::time::Moment;
 use crate::runtime::handoff_sender::{HandoffSender, SenderDuty};
 use crate::runtime::transfer::{TransferEnded, TransferProgressed};
@@ -22,99 +22,6 @@ use crate::runtime::vnode::message::{
 use crate::runtime::vnode_host::FindVnode;
 use crate::wire::admin::EndedRow;
 use crate::wire::message::{CancelReason, Hello, Offer, PROTOCOL_VERSION, Purpose, TransferKind};
-
-/// Ended transfers that are remembered.
-const ENDED_MAX: usize = 1_024;
-
-/// Limits and periods of transfers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransferSettings {
-    /// Transfers at once, in each direction. Default 2; 0 stops new ones.
-    pub limit: u16,
-    /// How long a slot stays taken without progress. Default 60 s.
-    pub lease: Duration,
-    /// How long the other side of a transfer may say nothing. Default 10 s.
-    pub silent_max: Duration,
-}
-
-impl Default for TransferSettings {
-    fn default() -> Self {
-        Self { limit: 2, lease: Duration::from_secs(60), silent_max: Duration::from_secs(10) }
-    }
-}
-
-/// One attempt under way.
-pub(super) struct Attempt {
-    pub(super) vnode: VnodeRef,
-    pub(super) kind: AttemptKind,
-    pub(super) target: NodeId,
-    pub(super) started: Moment,
-    pub(super) started_ms: u64,
-    pub(super) last_progress: Option<Moment>,
-    pub(super) estimate: Summary,
-    pub(super) objects: u64,
-    pub(super) bytes: u64,
-    pub(super) state: String,
-}
-
-/// Hints that wait to go home.
-pub(super) type WaitingHints = BTreeMap<(VnodeRef, u64), NodeName>;
-
-/// Everything about transfers.
-pub(super) struct Transfers {
-    pub(super) settings: TransferSettings,
-    pub(super) slots: Slots,
-    pub(super) attempts: BTreeMap<TransferId, Attempt>,
-    pub(super) failures: BTreeMap<VnodeRef, Failures>,
-    /// Failed attempts to send hints home; they do not hold up the vnode itself.
-    pub(super) hint_failures: BTreeMap<VnodeRef, Failures>,
-    /// Receivers of this node, to stop those that make no progress.
-    pub(super) receivers: BTreeMap<TransferId, Recipient<ReceiverTold>>,
-    pub(super) hints: WaitingHints,
-    pub(super) ended: VecDeque<EndedRow>,
-    pub(super) waiting_since: BTreeMap<VnodeRef, Moment>,
-    next: u64,
-    wakes_at: Option<Moment>,
-}
-
-impl Transfers {
-    pub(super) fn none(settings: TransferSettings) -> Self {
-        Self {
-            settings,
-            slots: Slots::with_limit(settings.limit),
-            attempts: BTreeMap::new(),
-            failures: BTreeMap::new(),
-            hint_failures: BTreeMap::new(),
-            receivers: BTreeMap::new(),
-            hints: BTreeMap::new(),
-            ended: VecDeque::new(),
-            waiting_since: BTreeMap::new(),
-            next: 0,
-            wakes_at: None,
-        }
-    }
-
-    fn failures_of(&mut self, kind: AttemptKind) -> &mut BTreeMap<VnodeRef, Failures> {
-        match kind {
-            AttemptKind::Ownership => &mut self.failures,
-            AttemptKind::Hinted { .. } => &mut self.hint_failures,
-        }
-    }
-
-    fn outbound_free(&self) -> u16 {
-        let leases = self.slots.leases(Direction::Outbound);
-        let held = u16::try_from(leases.held().len()).unwrap_or(u16::MAX);
-        leases.limit().saturating_sub(held)
-    }
-
-    fn moving(&self) -> BTreeMap<VnodeRef, TransferId> {
-        let ownership = self.attempts.iter().filter(|(_, attempt)| match attempt.kind {
-            AttemptKind::Ownership => true,
-            AttemptKind::Hinted { .. } => false,
-        });
-        ownership.map(|(transfer, attempt)| (attempt.vnode.clone(), *transfer)).collect()
-    }
-}
 
 /// A wait has ended.
 #[derive(Message)]

@@ -93,7 +93,7 @@ impl RingManager {
     fn active_rows(&self) -> Vec<ActiveRow> {
         let (now, size) = (self.links.env.clock.now(), self.ring().size());
         let millis = |from| u64::try_from(now.since(from).as_millis()).unwrap_or(u64::MAX);
-        let row = |(transfer, attempt): (&_, &super::outbound::Attempt)| ActiveRow {
+        let row = |(transfer, attempt): (&_, &super::transfers::Attempt)| ActiveRow {
             transfer: *transfer,
             kind: match attempt.kind {
                 AttemptKind::Ownership => "ownership".to_owned(),
