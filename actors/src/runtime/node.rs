@@ -62,6 +62,8 @@ pub struct NodeSettings {
     /// Where the work of `Async` answers runs. Default [`Workers::Here`], on the node's own thread: for work
     /// that takes longer than a page, give it threads.
     pub workers: Workers,
+    /// Writes whose stamp is further ahead of this node's clock are refused. Default 10 s.
+    pub max_clock_ahead: Duration,
 }
 
 impl Default for NodeSettings {
@@ -76,6 +78,7 @@ impl Default for NodeSettings {
             page: PageLimits { items: 1_024, bytes: 256 * 1024 },
             patience: Patience::default(),
             parked_max: 1_000,
+            max_clock_ahead: Duration::from_secs(10),
             workers: Workers::Here,
         }
     }

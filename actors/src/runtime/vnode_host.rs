@@ -18,7 +18,8 @@ use tokio::sync::Semaphore;
 
 use crate::protocol::gossip::Held;
 use crate::protocol::handoff::Handoff;
-use crate::protocol::id::{Token, VnodeRef, VnodeType};
+use crate::protocol::id::{Stamp, Token, VnodeRef, VnodeType};
+use crate::runtime::coordinator::StampSeen;
 use crate::runtime::message::{ExecuteHere, HintHere, TokensLearned};
 use crate::runtime::vnode::actor::{VnodeActor, VnodeLinks};
 use crate::runtime::vnode::kind::VnodeKind;
@@ -49,6 +50,8 @@ struct Hosted {
 /// The host of one node.
 pub struct VnodeHost {
     links: VnodeLinks,
+    /// The coordinator, whose stamps must not fall behind those that are stored here.
+    stamps: Recipient<StampSeen>,
     kinds: BTreeMap<VnodeType, Arc<dyn VnodeKind>>,
     vnodes: BTreeMap<VnodeRef, Hosted>,
     tokens: BTreeMap<VnodeRef, Held>,
@@ -92,10 +95,15 @@ struct StartAgain {
 impl VnodeHost {
     /// A host without vnodes. `links.host` is filled in when the actor starts.
     #[must_use]
-    pub fn empty(links: VnodeLinks, kinds: Vec<Arc<dyn VnodeKind>>) -> Self {
+    pub fn empty(
+        links: VnodeLinks,
+        kinds: Vec<Arc<dyn VnodeKind>>,
+        stamps: Recipient<StampSeen>,
+    ) -> Self {
         let kinds = kinds.into_iter().map(|kind| (kind.name().clone(), kind)).collect();
         Self {
             links,
+            stamps,
             kinds,
             vnodes: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -141,6 +149,24 @@ impl VnodeHost {
 
     fn known(&self, vnode: &VnodeRef) -> Option<Held> {
         self.tokens.get(vnode).cloned()
+    }
+
+    /// Whether a stamp may be stored here: one from a clock far ahead would overrule every write until then.
+    fn check_stamp(&self, stamp: Stamp) -> Result<(), Outcome> {
+        let ahead = stamp.millis.saturating_sub(self.links.env.clock.wall_millis());
+        if ahead == 0 {
+            return Ok(());
+        }
+        let most = self.links.settings.max_clock_ahead;
+        if Duration::from_millis(ahead) > most {
+            let reason = format!(
+                "its stamp is {ahead} ms ahead of this node's clock and {} ms are allowed; set the clocks",
+                most.as_millis()
+            );
+            return Err(Outcome::Refused { reason });
+        }
+        self.stamps.do_send(StampSeen(stamp));
+        Ok(())
     }
 
     fn not_here(&self, vnode: &VnodeRef) -> Outcome {
@@ -205,6 +231,10 @@ impl Handler<ExecuteHere> for VnodeHost {
     type Result = ();
 
     fn handle(&mut self, here: ExecuteHere, _: &mut Self::Context) {
+        if let Err(outcome) = self.check_stamp(here.execute.envelope.stamp) {
+            here.reply.answer(outcome);
+            return;
+        }
         let vnode = &here.execute.envelope.vnode;
         let address = self.find(vnode);
         let permits = self.vnodes.get(vnode).map(|hosted| Arc::clone(&hosted.permits));
@@ -227,6 +257,10 @@ impl Handler<HintHere> for VnodeHost {
     type Result = ();
 
     fn handle(&mut self, here: HintHere, _: &mut Self::Context) {
+        if let Err(outcome) = self.check_stamp(here.hint.envelope.stamp) {
+            here.reply.answer(outcome);
+            return;
+        }
         let vnode = &here.hint.envelope.vnode;
         let address = self.find(vnode);
         let permits = self.vnodes.get(vnode).map(|hosted| Arc::clone(&hosted.permits));

@@ -330,6 +330,7 @@ impl Parts {
                 page: self.settings.page,
                 hinted_idle: self.settings.hinted_idle,
                 parked_max: self.settings.parked_max,
+                max_clock_ahead: self.settings.max_clock_ahead,
             },
         }
     }
@@ -367,7 +368,7 @@ impl Parts {
 
         let ring_size = beginning.gossip.ring().size();
         let links = self.vnode_links(&to, ring_size, &timers);
-        boxes.host.run(VnodeHost::empty(links, kinds.clone()));
+        boxes.host.run(VnodeHost::empty(links, kinds.clone(), to.coordinator.clone().recipient()));
         to.host.do_send(StartVnodes(std::mem::take(&mut beginning.vnodes)));
         boxes.peers.run(Peers::without_links(env.clone(), Arc::clone(&rules), to.link_tells()));
         let links = to.coordinator_links();

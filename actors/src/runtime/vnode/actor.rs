@@ -57,6 +57,8 @@ pub struct VnodeSettings {
     pub hinted_idle: Duration,
     /// Commands that may be parked or queued during a handoff. Default 1,000.
     pub parked_max: usize,
+    /// How far ahead of this node's clock a stamp may be. Default 10 s.
+    pub max_clock_ahead: Duration,
 }
 
 /// Whom a vnode talks to, and what it needs to know of its node.
