@@ -1,7 +1,7 @@
 //! The log lines by which an operator follows a handoff, worded as in the tutorial's chapter.
 //!
 //! Every line of a transfer also carries its id as the key-value `transfer`, so that the life of each can be
-//! rebuilt from the log alone. `{}` is filled in order by [`line`].
+//! rebuilt from the log alone. `{}` is filled in order by [`line()`].
 
 use std::fmt::Display;
 

@@ -42,7 +42,7 @@ use crate::runtime::message::{
     RingChanged, ServingChanged, TellPeer, TokensLearned,
 };
 use crate::runtime::network::message::{
-    GossipArrived, GossipGiven, GossipWanted, IncarnationSeen, PassOn, Spread,
+    GossipArrived, GossipGiven, GossipWanted, IncarnationSeen, NobodyListens, PassOn, Spread,
 };
 use crate::runtime::records;
 use crate::runtime::timers::Timers;
@@ -461,10 +461,22 @@ impl Handler<LivenessChanged> for RingManager {
         let gone: Vec<NodeName> = self.up.difference(&changed.0).cloned().collect();
         self.up = changed.0.as_ref().clone();
         for node in gone {
-            self.links.host.do_send(SourceGone { node: node.clone(), alive: None });
             self.cancel_towards(&node, ctx);
         }
         self.consider(ctx);
+    }
+}
+
+impl Handler<NobodyListens> for RingManager {
+    type Result = ();
+
+    fn handle(&mut self, nobody: NobodyListens, _: &mut Self::Context) {
+        let NobodyListens(node) = nobody;
+        // Items in memory end with their process: what it had begun to send, nobody will finish. A source that
+        // is only silent keeps what was staged.
+        if !self.up.contains(&node) {
+            self.links.host.do_send(SourceGone { node, alive: None });
+        }
     }
 }
 

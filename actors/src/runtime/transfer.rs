@@ -9,7 +9,6 @@ use crate::runtime::vnode::message::Part;
 use crate::wire::bin::{BinError, join_bin, split_bin};
 use crate::wire::frame::Frame;
 use crate::wire::message::{PartHead, kind};
-use crate::wire::page::PageSlices;
 
 /// A frame of the transfer's connection; `None`: it has ended.
 #[derive(Message)]
@@ -59,13 +58,12 @@ pub fn part_frame(part: &Part) -> Result<Frame, BinError> {
     Ok(Frame { kind: kind::PART, id: 0, body })
 }
 
-/// A frame as a part. The items are a slice of the frame.
+/// A frame as a part. The items are a slice of the frame; whoever stores them counts them.
 ///
 /// # Errors
 ///
 /// [`BinError`] if it is not a part.
 pub fn frame_part(frame: &Frame) -> Result<Part, BinError> {
     let (head, items) = split_bin::<PartHead>(&frame.body)?;
-    let count = PageSlices::new(&items).count() as u64;
-    Ok(Part { sequence: head.sequence, content: head.content, items, count })
+    Ok(Part { sequence: head.sequence, content: head.content, items, count: 0 })
 }

@@ -16,6 +16,11 @@ pub struct OtherLifeSeen(pub Introduction);
 
 // ---- heard by the RingManager --------------------------------------------------------------------
 
+/// The machine of a member answers, and nobody listens at the member's address: its process has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct NobodyListens(pub NodeName);
+
 /// A member was met in this incarnation, for the first time or after another one. The ring may list it
 /// or not.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]

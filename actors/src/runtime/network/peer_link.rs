@@ -11,6 +11,7 @@ mod outstanding;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::alarm::Alarm;
 use super::connection::{Connection, ConnectionLimits};
 use super::dial::{DialError, dial};
 use super::door;
-use super::message::OtherLifeSeen;
+use super::message::{NobodyListens, OtherLifeSeen};
 use crate::protocol::id::NodeName;
 use crate::protocol::time::Moment;
 use crate::runtime::clock::Clock;
@@ -87,6 +88,8 @@ pub struct LinkTells {
     pub lost: Recipient<PeerLost>,
     /// The watcher.
     pub other_life: Recipient<OtherLifeSeen>,
+    /// The ring manager.
+    pub nobody: Recipient<NobodyListens>,
 }
 
 /// The link to one member. Ends when the orders' sender is dropped.
@@ -168,7 +171,10 @@ impl PeerLink {
                 let orders = queue.into_orders();
                 Dialled::Connected { connection, peer: welcome.from, orders }
             }
-            Err(Unlinked { error, other_life }) => {
+            Err(Unlinked { error, other_life, nobody_listens }) => {
+                if nobody_listens {
+                    self.tell.nobody.do_send(NobodyListens(self.peer.clone()));
+                }
                 for order in queue.into_orders() {
                     order.refuse(&error);
                 }
@@ -201,11 +207,12 @@ impl PeerLink {
 struct Unlinked {
     error: PeerError,
     other_life: Option<Introduction>,
+    nobody_listens: bool,
 }
 
 impl From<Refusal> for Unlinked {
     fn from(refusal: Refusal) -> Self {
-        Self { error: PeerError::Refused(refusal), other_life: None }
+        Self { error: PeerError::Refused(refusal), other_life: None, nobody_listens: false }
     }
 }
 
@@ -224,12 +231,17 @@ async fn attempt(
     let dialled = dial(&env, &address, &hello, ConnectionLimits::default()).await;
     let (connection, welcome) = dialled.map_err(|error| match error {
         DialError::Refused(refusal) => Unlinked::from(refusal),
+        DialError::Unreachable(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            let error = PeerError::NotSent(error.to_string());
+            Unlinked { error, other_life: None, nobody_listens: true }
+        }
         DialError::Unreachable(_)
         | DialError::Silent { .. }
         | DialError::Closed { .. }
         | DialError::Broken(_)
         | DialError::NotUnderstood(_) => {
-            Unlinked { error: PeerError::NotSent(error.to_string()), other_life: None }
+            let error = PeerError::NotSent(error.to_string());
+            Unlinked { error, other_life: None, nobody_listens: false }
         }
     })?;
     let door = door(&rules);

@@ -30,7 +30,8 @@ async fn two_members_talk_over_tcp_in_large_and_small_messages() {
     let _listener = Listener::behind(door, &ada, Arc::new(rules("ada")), tell).start();
 
     let (to_heard, mut heard_by_bob) = probe();
-    let tell = LinkTells { heard: to_heard, lost: probe().0, other_life: probe().0 };
+    let tell =
+        LinkTells { heard: to_heard, lost: probe().0, other_life: probe().0, nobody: probe().0 };
     let peers = Peers::without_links(bob.clone(), Arc::new(rules("bob")), tell).start();
     peers.do_send(AddressesChanged([(name_of("ada"), address)].into()));
 

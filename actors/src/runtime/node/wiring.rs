@@ -70,6 +70,7 @@ impl Addresses {
             heard: self.watcher.clone().recipient(),
             lost: self.watcher.clone().recipient(),
             other_life: self.watcher.clone().recipient(),
+            nobody: self.manager.clone().recipient(),
         }
     }
 

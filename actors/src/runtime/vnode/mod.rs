@@ -1,4 +1,4 @@
-//! What the author of a vnode writes: [`Vnode`] over [`Items`], or [`RawVnode`] over a state of their
+//! What the author of a vnode writes: [`Vnode`] over [`Items`], or [`raw::RawVnode`] over a state of their
 //! own.
 //!
 //! The runtime owns the items, so it knows every change: it ships after-images to the target of a

@@ -197,32 +197,45 @@ impl<V: Vnode> OverItems<V> {
         }
     }
 
-    /// Lets the author encode every item of a page; the stored bytes go as they are unless it wants more.
+    /// Lets the author encode every item of a page; the page goes as it is unless it wants more.
     fn encode_page(&mut self, page: &Bytes) -> Result<Bytes, ContainerError> {
-        let mut items = PageSlices::new(page);
-        let mut rebuilt: Option<PageBuilder> = None;
-        let mut before: Vec<(&[u8], &[u8])> = Vec::new();
-        for item in &mut items {
-            let (key, value) = item.map_err(malformed)?;
-            let encoded = match author_key::<V>(key) {
-                Some(key) => self.author.encode_handoff_item(key, value)?,
-                None => None,
-            };
-            match (encoded, &mut rebuilt) {
-                (None, None) => before.push((key, value)),
-                (None, Some(rebuilt)) => rebuilt.push(key, value).map_err(malformed)?,
-                (Some(encoded), Some(rebuilt)) => rebuilt.push(key, &encoded).map_err(malformed)?,
-                (Some(encoded), None) => {
-                    let mut start = PageBuilder::with_capacity(page.len());
-                    for (key, value) in before.drain(..) {
-                        start.push(key, value).map_err(malformed)?;
-                    }
-                    start.push(key, &encoded).map_err(malformed)?;
-                    rebuilt = Some(start);
-                }
+        for (place, item) in PageSlices::new(page).enumerate() {
+            let (key, value) = item?;
+            if let Some(encoded) = self.encode_item(key, value)? {
+                return self.encode_rest(page, place, &encoded);
             }
         }
-        Ok(rebuilt.map_or_else(|| page.clone(), PageBuilder::finish))
+        Ok(page.clone())
+    }
+
+    fn encode_item(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Bytes>, CorruptItem> {
+        match author_key::<V>(key) {
+            Some(key) => self.author.encode_handoff_item(key, value),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes a page anew from the first item that the author has encoded.
+    fn encode_rest(
+        &mut self,
+        page: &Bytes,
+        first: usize,
+        encoded: &[u8],
+    ) -> Result<Bytes, ContainerError> {
+        let mut rebuilt = PageBuilder::with_capacity(page.len());
+        for (place, item) in PageSlices::new(page).enumerate() {
+            let (key, value) = item?;
+            if place < first {
+                rebuilt.push(key, value)?;
+            } else if place == first {
+                rebuilt.push(key, encoded)?;
+            } else if let Some(encoded) = self.encode_item(key, value)? {
+                rebuilt.push(key, &encoded)?;
+            } else {
+                rebuilt.push(key, value)?;
+            }
+        }
+        Ok(rebuilt.finish())
     }
 
     /// Lets the author decode every item of a page that came from another node.

@@ -312,7 +312,7 @@ impl VnodeActor {
         match self.merge_hints(&part.items, ctx) {
             Ok(()) => receiver.do_send(ReceiverTold::Stored {
                 sequence: part.sequence,
-                count: part.count,
+                count: PageSlices::new(&part.items).count() as u64,
                 bytes: part.items.len() as u64,
             }),
             Err(error) => receiver.do_send(ReceiverTold::Failed(error.to_string())),

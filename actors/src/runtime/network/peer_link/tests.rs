@@ -26,6 +26,7 @@ struct Scene {
     heard: UnboundedReceiver<PeerHeard>,
     lost: UnboundedReceiver<PeerLost>,
     other_life: UnboundedReceiver<OtherLifeSeen>,
+    nobody: UnboundedReceiver<NobodyListens>,
 }
 
 impl Scene {
@@ -33,9 +34,15 @@ impl Scene {
         let (env, network) = paused_env("ada");
         let ((to_heard, heard), (to_lost, lost)) = (probe(), probe());
         let (to_other_life, other_life) = probe();
-        let tell = LinkTells { heard: to_heard, lost: to_lost, other_life: to_other_life };
+        let (to_nobody, nobody) = probe();
+        let tell = LinkTells {
+            heard: to_heard,
+            lost: to_lost,
+            other_life: to_other_life,
+            nobody: to_nobody,
+        };
         let peers = Peers::without_links(env.clone(), Arc::new(rules("ada")), tell).start();
-        let scene = Self { env, network, peers, heard, lost, other_life };
+        let scene = Self { env, network, peers, heard, lost, other_life, nobody };
         scene.bob_listens_at("bob:1");
         scene
     }
@@ -231,6 +238,12 @@ async fn a_member_that_answers_in_an_earlier_life_is_reported_and_not_talked_to(
     assert!(matches!(scene.ask(SECOND).await, Err(PeerError::Refused(Refusal::NotListed { .. }))));
     assert_eq!(next_request(&mut bob).await, None);
     assert!(scene.heard.try_recv().is_err());
+}
+
+#[actix::test]
+async fn a_member_whose_process_has_ended_is_told_from_one_that_is_silent() {
+    let mut scene = Scene::of_ada();
+    assert_eq!(scene.nobody.recv().await.unwrap().0, name_of("bob"), "nobody is behind the door");
 }
 
 #[actix::test]
