@@ -15,7 +15,7 @@ mod transfers;
 
 pub use columns::{Align, Columns};
 pub use member_status::member_status;
-pub(crate) use partitions::OWNED;
+pub use partitions::OWNED;
 pub use partitions::partitions;
 pub use plan::plan;
 pub use ring_status::ring_status;

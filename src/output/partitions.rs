@@ -44,4 +44,4 @@ pub fn partitions(table: &PartitionTable) -> String {
 }
 
 /// The container that answers for its vnode.
-pub(crate) const OWNED: &str = "owned";
+pub const OWNED: &str = "owned";

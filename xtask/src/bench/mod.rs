@@ -3,18 +3,30 @@
 //! A figure alone says more about the machine than about the program. So the fastest stream of the same
 //! entries that two plain threads can do is measured beside it, in the same run: the ideal stream.
 
+mod cluster;
 pub mod ideal;
+mod load;
+mod moved;
+mod program;
 mod shape;
 mod spread;
 
-use serde::Serialize;
+use std::path::Path;
 
+use serde::Serialize;
+use tanodb::client::ClientError;
+
+use cluster::{Cluster, ClusterError};
 use ideal::{Entries, IdealError};
+use program::BuildError;
 use shape::{SHAPES, Shape};
 use spread::Spread;
 
 /// Runs of each measurement, of which the median is reported.
 const RUNS: usize = 3;
+
+/// Nodes that join the first.
+const JOINERS: usize = 2;
 
 /// Value bytes of a megabyte, as in every table of `docs/performance.md`.
 const MEGABYTE: f64 = 1e6;
@@ -28,67 +40,178 @@ pub enum Extent {
     Quick,
 }
 
+impl Extent {
+    fn runs(self) -> usize {
+        match self {
+            Extent::Full => RUNS,
+            Extent::Quick => 1,
+        }
+    }
+
+    fn of(self, shape: Shape) -> Shape {
+        match self {
+            Extent::Full => shape,
+            Extent::Quick => shape.tenth(),
+        }
+    }
+}
+
 /// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
+    /// There is no node to measure.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The nodes did not do what they were asked to.
+    #[error(transparent)]
+    Nodes(#[from] ClusterError),
+    /// The first node could not be filled.
+    #[error("filling the first node: {0}")]
+    Fill(#[from] ClientError),
+    /// Not everything is where it belongs after the move: a time for that is worth nothing.
+    #[error("after the move, {} partitions differ: {}", .0.len(), .0.join("; "))]
+    Differs(Vec<String>),
     /// The ideal stream broke.
     #[error("ideal stream: {0}")]
     Ideal(#[from] IdealError),
+}
+
+/// One move of the partitions of two joining nodes, and the ideal stream of what was moved.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    objects: usize,
+    value_bytes: usize,
+    handoff_seconds: f64,
+    ideal_seconds: f64,
 }
 
 /// The figures of one shape, as one line of JSON holds them.
 #[derive(Debug, Serialize)]
 struct Figures {
     bench: &'static str,
-    shape: &'static str,
-    objects: u64,
-    value_bytes: u64,
+    values: &'static str,
+    objects: Spread,
+    handoff_seconds: Spread,
+    handoff_objects_per_second: Spread,
+    handoff_megabytes_per_second: Spread,
     ideal_seconds: Spread,
+    ideal_objects_per_second: Spread,
+    ideal_megabytes_per_second: Spread,
+    /// How fast the partitions moved, as a part of the ideal: the same bytes, so the times say it.
+    ratio: Spread,
 }
 
-/// Measures every shape and prints a row for each, then the same as lines of JSON.
+impl Figures {
+    fn of(shape: Shape, runs: &[Run]) -> Self {
+        let spread = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure).collect());
+        Self {
+            bench: "handoff",
+            values: shape.name,
+            objects: spread(|run| run.objects as f64),
+            handoff_seconds: spread(|run| run.handoff_seconds),
+            handoff_objects_per_second: spread(|run| run.objects as f64 / run.handoff_seconds),
+            handoff_megabytes_per_second: spread(|run| run.megabytes() / run.handoff_seconds),
+            ideal_seconds: spread(|run| run.ideal_seconds),
+            ideal_objects_per_second: spread(|run| run.objects as f64 / run.ideal_seconds),
+            ideal_megabytes_per_second: spread(|run| run.megabytes() / run.ideal_seconds),
+            ratio: spread(|run| run.ideal_seconds / run.handoff_seconds),
+        }
+    }
+}
+
+impl Run {
+    fn megabytes(&self) -> f64 {
+        self.value_bytes as f64 / MEGABYTE
+    }
+}
+
+/// The figures of a move of empty partitions, as one line of JSON holds them.
+#[derive(Debug, Serialize)]
+struct EmptyFigures {
+    bench: &'static str,
+    seconds: Spread,
+}
+
+/// Moves every shape to two joining nodes, and prints a row for each, then the same as lines of JSON; at
+/// the end [`empty`].
 ///
 /// # Errors
 ///
 /// [`BenchError`]. The rows before are printed.
-pub fn handoff(extent: Extent) -> Result<(), BenchError> {
-    println!("| values | objects | ideal s | ideal objects/s | ideal MB/s |");
-    println!("|---|--:|--:|--:|--:|");
+pub async fn handoff(extent: Extent) -> Result<(), BenchError> {
+    let program = program::build()?;
+    println!("| values | objects moved | handoff s | MB/s | ideal s | MB/s | handoff / ideal |");
+    println!("|---|--:|--:|--:|--:|--:|--:|");
     let mut lines = Vec::new();
     for shape in SHAPES {
-        let figures = match extent {
-            Extent::Full => measure(shape, RUNS)?,
-            Extent::Quick => measure(shape.tenth(), 1)?,
-        };
-        print_row(&figures);
+        let shape = extent.of(shape);
+        let mut runs = Vec::new();
+        for _ in 0..extent.runs() {
+            runs.push(run(&program, shape).await?);
+        }
+        let figures = Figures::of(shape, &runs);
+        println!(
+            "| {} | {:.0} | {:.3} | {:.0} | {:.3} | {:.0} | {:.2} |",
+            figures.values,
+            figures.objects,
+            figures.handoff_seconds,
+            figures.handoff_megabytes_per_second,
+            figures.ideal_seconds,
+            figures.ideal_megabytes_per_second,
+            figures.ratio,
+        );
         lines.push(serde_json::json!(figures));
     }
     println!();
     for line in lines {
         println!("{line}");
     }
+    empty_of(extent, &program).await
+}
+
+/// Moves partitions without entries to two joining nodes: what a transfer costs before its first byte.
+///
+/// # Errors
+///
+/// [`BenchError`].
+pub async fn empty(extent: Extent) -> Result<(), BenchError> {
+    empty_of(extent, &program::build()?).await
+}
+
+async fn empty_of(extent: Extent, program: &Path) -> Result<(), BenchError> {
+    let mut seconds = Vec::new();
+    for _ in 0..extent.runs() {
+        let mut cluster = Cluster::of_one(program).await?;
+        let plan = cluster.plan_joins(JOINERS).await?;
+        seconds.push(cluster.time_to_settle(&plan).await?.as_secs_f64());
+    }
+    let figures = EmptyFigures { bench: "empty", seconds: Spread::of(seconds) };
+    println!("\nfrom commit to settled, with nothing to move: {:.3} s", figures.seconds);
+    println!("{}", serde_json::json!(figures));
     Ok(())
 }
 
-fn measure(shape: Shape, runs: usize) -> Result<Figures, BenchError> {
-    let entries: Entries = (0..shape.objects).map(|number| shape.entry(number)).collect();
-    let seconds: Result<Vec<f64>, IdealError> =
-        (0..runs).map(|_| ideal::measure(&entries).map(|time| time.as_secs_f64())).collect();
-    Ok(Figures {
-        bench: "handoff",
-        shape: shape.name,
-        objects: shape.objects,
-        value_bytes: shape.value_bytes(),
-        ideal_seconds: Spread::of(seconds?),
+async fn run(program: &Path, shape: Shape) -> Result<Run, BenchError> {
+    let mut cluster = Cluster::of_one(program).await?;
+    load::load(cluster.first_client(), shape).await?;
+    let plan = cluster.plan_joins(JOINERS).await?;
+    let settled = cluster.time_to_settle(&plan).await?;
+    let (size, table) = (cluster.ring_size().await?, cluster.partitions().await?);
+    let first = cluster.first_name().clone();
+    // The ideal stream has the machine for itself.
+    drop(cluster);
+    let differences = moved::differences(&moved::expected(shape, size), &table);
+    if !differences.is_empty() {
+        return Err(BenchError::Differs(differences));
+    }
+    let partitions = moved::partitions_away_from(&first, &table);
+    let entry = |number| (Shape::key(number).into_bytes(), shape.value(number));
+    let entries: Entries = moved::entries_in(&partitions, shape, size).map(entry).collect();
+    let ideal = ideal::measure(&entries)?;
+    Ok(Run {
+        objects: entries.len(),
+        value_bytes: entries.values().map(Vec::len).sum(),
+        handoff_seconds: settled.as_secs_f64(),
+        ideal_seconds: ideal.as_secs_f64(),
     })
-}
-
-fn print_row(figures: &Figures) {
-    let seconds = &figures.ideal_seconds;
-    let objects = seconds.map(|seconds| figures.objects as f64 / seconds);
-    let megabytes = seconds.map(|seconds| figures.value_bytes as f64 / MEGABYTE / seconds);
-    println!(
-        "| {} | {} | {seconds:.3} | {objects:.0} | {megabytes:.0} |",
-        figures.shape, figures.objects
-    );
 }

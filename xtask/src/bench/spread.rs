@@ -21,11 +21,6 @@ impl Spread {
         let last = figures.len().saturating_sub(1);
         Self { low: at(0), median: at(figures.len() / 2), high: at(last) }
     }
-
-    /// The same of another quantity. It may fall where the first rises, such as a speed and a time.
-    pub fn map(&self, convert: impl Fn(f64) -> f64) -> Self {
-        Self::of(vec![convert(self.low), convert(self.median), convert(self.high)])
-    }
 }
 
 impl fmt::Display for Spread {
@@ -49,7 +44,6 @@ mod tests {
     fn a_spread_is_median_and_extremes_in_any_order_of_the_runs() {
         let seconds = Spread::of(vec![4.0, 1.0, 2.0]);
         assert_eq!(format!("{seconds:.1}"), "2.0 (1.0..4.0)");
-        assert_eq!(format!("{:.2}", seconds.map(|seconds| 1.0 / seconds)), "0.50 (0.25..1.00)");
     }
 
     #[test]
