@@ -389,6 +389,7 @@ impl Actor for VnodeActor {
 impl Drop for VnodeActor {
     /// Hands everything to the host: also after a panic, of which the mailbox says nothing.
     fn drop(&mut self) {
+        self.refuse_waiting();
         let remains = Remains {
             handoff: std::mem::replace(&mut self.handoff, Handoff::absent()),
             owned: self.owned.take(),

@@ -262,6 +262,13 @@ impl VnodeActor {
         }
     }
 
+    /// Answers what waits here when the actor ends: none of it was executed, so it may be asked again.
+    pub(super) fn refuse_waiting(&mut self) {
+        for admitted in self.parked.drain(..).chain(self.queued.drain(..)) {
+            admitted.reply.answer(Outcome::Retry);
+        }
+    }
+
     /// Answers what the source forwarded: none of it was executed.
     pub(super) fn refuse_queued(&mut self) {
         for admitted in std::mem::take(&mut self.queued) {

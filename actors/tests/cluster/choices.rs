@@ -1,0 +1,111 @@
+//! What an author decides about a handoff: which commands wait for it, and whether it starts.
+
+use std::time::Duration;
+
+use tanodb_actors::{Ask, AskError, CommandError};
+use tokio::task::{JoinHandle, spawn_local};
+
+use crate::numbers::{Action, During, NumberCommand, Numbers, hash_of, keys_in, numbers};
+use crate::roads::Said;
+use crate::town::{Town, run, until};
+
+/// A town in which a partition is on its way from ada to bob and stays there, and three keys in it.
+async fn held_up() -> (Town, [u64; 3]) {
+    let mut town = Town::of("ada").await;
+    let keys = town.hold_one_up().await;
+    (town, keys)
+}
+
+fn patient() -> Ask {
+    Ask { deadline: Duration::from_secs(20), ..Ask::single() }
+}
+
+/// Has a put parked, and returns when it must have arrived.
+async fn park(town: &Town, key: u64, value: u64) -> JoinHandle<Result<Option<u64>, AskError>> {
+    let ada = town.node("ada").clone();
+    let command = NumberCommand { action: Action::Put(key, value), during: During::Forward };
+    let parked = spawn_local(async move {
+        ada.command::<Numbers>(&numbers(), hash_of(key), &command, patient()).await
+    });
+    tokio::task::yield_now().await;
+    // What is asked later is answered earlier.
+    town.put("ada", key, value + 1).await;
+    assert!(!parked.is_finished());
+    parked
+}
+
+#[test]
+fn a_command_is_handled_forwarded_or_dropped_as_its_author_says() {
+    run(async {
+        let (town, [handled, forwarded, dropped]) = held_up().await;
+        town.put("ada", handled, 7).await;
+        assert_eq!(town.get("ada", handled).await, Some(7));
+
+        let drop = NumberCommand { action: Action::Put(dropped, 7), during: During::Drop };
+        let soon = Ask { deadline: Duration::from_millis(100), ..Ask::single() };
+        let answer = town.say("ada", dropped, drop, soon).await;
+        let Err(AskError::Failed(CommandError::DeadlinePassed { failures, .. })) = &answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(failures[0].reason, "dropped during a handoff");
+        assert_eq!(town.get("ada", dropped).await, None);
+
+        let parked = park(&town, forwarded, 7).await;
+        town.roads.resume_transfers("ada", "bob");
+        assert_eq!(parked.await.unwrap(), Ok(Some(7)));
+        town.settled().await;
+        // It ran behind the put that was handled, at the new owner.
+        assert_eq!(town.get("bob", forwarded).await, Some(7));
+        assert_eq!(town.get("bob", handled).await, Some(7));
+        assert_eq!(town.get("bob", dropped).await, None);
+    });
+}
+
+#[test]
+fn a_parked_command_runs_at_the_source_when_the_handoff_is_cancelled() {
+    run(async {
+        let (town, [key, other, _]) = held_up().await;
+        let parked = park(&town, key, 7).await;
+        town.roads.break_transfer("ada", "bob", Said::BySource, 0);
+        assert_eq!(parked.await.unwrap(), Ok(Some(7)));
+        assert_eq!(town.get("ada", key).await, Some(7));
+        assert!(!town.moves("ada", "bob").await.is_empty(), "nothing has moved");
+
+        town.roads.resume_transfers("ada", "bob");
+        town.settled().await;
+        town.put("bob", other, 8).await;
+        assert_eq!(town.get("bob", key).await, Some(7));
+    });
+}
+
+#[test]
+fn a_handoff_that_the_vnode_refuses_says_so_and_is_tried_again() {
+    run(async {
+        let mut town = Town::of("ada").await;
+        for partition in town.settings.ring_size.partitions() {
+            let key = keys_in(town.settings.ring_size, partition).next().unwrap();
+            town.put("ada", key, key).await;
+            town.act("ada", key, Action::Refuse(u32::MAX), Ask::single()).await.unwrap();
+        }
+        town.join("ada", &["bob"]).await;
+        until("the refusal is the reason of the wait", async || {
+            let report = town.transfers("ada").await;
+            let refused = "the vnode refused to start";
+            report.waiting.iter().any(|row| row.attempts > 1 && row.why.contains(refused))
+        })
+        .await;
+        assert_eq!(town.moves("ada", "bob").await.len(), 4);
+
+        for partition in town.settings.ring_size.partitions() {
+            let key = keys_in(town.settings.ring_size, partition).next().unwrap();
+            town.act("ada", key, Action::Refuse(0), Ask::single()).await.unwrap();
+        }
+        town.settled().await;
+        let moved = town.transfers("ada").await.ended;
+        assert_eq!(moved.iter().filter(|row| row.cancelled.is_none()).count(), 4);
+        for partition in town.settings.ring_size.partitions() {
+            let key = keys_in(town.settings.ring_size, partition).next().unwrap();
+            assert_eq!(town.get("bob", key).await, Some(key));
+        }
+    });
+}
