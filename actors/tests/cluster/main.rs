@@ -8,8 +8,14 @@
 )]
 
 mod answers;
+mod broken;
 mod choices;
+mod exact;
+mod folding;
+mod hinted;
 mod joining;
 mod numbers;
 mod roads;
+mod stale;
 mod town;
+mod waiting;

@@ -10,6 +10,7 @@ use tanodb_actors::{
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Action {
     Put(u64, u64),
+    Add(u64, u64),
     /// Puts without a reply.
     PutQuietly(u64, u64),
     /// Puts after work off the arbiter.
@@ -93,6 +94,12 @@ impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
         self.folded = 0;
         match command.action {
             Action::Put(key, value) => put(key, value),
+            Action::Add(key, amount) => {
+                let stored = items.get(&key.to_be_bytes());
+                let sum = stored.map_or(0, |stored| number(&stored)) + amount;
+                items.put(&key.to_be_bytes(), sum.to_be_bytes().to_vec());
+                Answer::Reply(Some(sum))
+            }
             Action::PutQuietly(key, value) => {
                 put(key, value);
                 Answer::NoReply

@@ -80,7 +80,7 @@ impl Roads {
         });
     }
 
-    /// Keeps everything that one node says to another on its way.
+    /// Keeps everything that one node says to another as a member on its way. Transfers have roads of their own.
     pub fn hold(&self, from: Name, to: Name) {
         self.change(|shared| shared.held.push((from, to)));
     }
@@ -197,7 +197,7 @@ impl Journey {
         let mut fate = Fate::Pass(u64::MAX);
         if shared.cut.contains(&pair) {
             fate = Fate::Cut;
-        } else if shared.held.contains(&speaks) {
+        } else if shared.held.contains(&speaks) && self.hello.is_none() && !self.is_transfer {
             fate = Fate::Held;
         } else if let Some((_, behind)) =
             shared.accidents.get(&pair).filter(|(who, _)| self.is_transfer && *who == said)

@@ -45,6 +45,11 @@ pub fn small() -> NodeSettings {
     NodeSettings { ring_size: RingSize::new(8).unwrap(), ..NodeSettings::default() }
 }
 
+/// Something that is done at once, also during a handoff.
+pub fn now(action: Action) -> NumberCommand {
+    NumberCommand { action, during: During::Handle }
+}
+
 pub type Kinds = Vec<std::sync::Arc<dyn VnodeKind>>;
 
 struct Resident {
@@ -132,9 +137,9 @@ impl Town {
     /// Waits until nothing has to move, by everybody's account.
     pub async fn settled(&self) {
         for resident in self.residents.values() {
-            if !resident.node.settled(PATIENCE).await {
-                panic!("not settled: {:#?}", resident.node.transfers().await);
-            }
+            let is_settled = resident.node.settled(PATIENCE).await;
+            let report = resident.node.transfers().await.unwrap();
+            assert!(is_settled, "waiting: {:#?}, active: {:#?}", report.waiting, report.active);
         }
     }
 
@@ -158,7 +163,7 @@ impl Town {
         action: Action,
         ask: Ask,
     ) -> Result<Option<u64>, AskError> {
-        self.say(node, key, NumberCommand { action, during: During::Handle }, ask).await
+        self.say(node, key, now(action), ask).await
     }
 
     pub async fn say(
