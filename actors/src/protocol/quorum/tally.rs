@@ -199,7 +199,13 @@ impl Tally {
             }),
             Standing::Postponed | Standing::Failed | Standing::Done { .. } => None,
         };
-        let silent: Vec<ReplicaFault> = self.replicas.iter().filter_map(silent).collect();
+        // What is lost was lost when it was asked last, and says more than that this answer is late.
+        let is_lost = |fault: &ReplicaFault| {
+            let lost = ReplicaFault { reason: FailureReason::Lost, ..fault.clone() };
+            self.failures.contains(&lost)
+        };
+        let silent = self.replicas.iter().filter_map(silent).filter(|fault| !is_lost(fault));
+        let silent: Vec<ReplicaFault> = silent.collect();
         for fault in silent {
             self.blame(fault);
         }

@@ -307,6 +307,26 @@ fn a_replica_that_is_to_be_asked_again_is_not_taken_for_one_that_is_silent() {
 }
 
 #[test]
+fn a_replica_that_is_lost_is_named_so_although_it_was_asked_again() {
+    let lost = TallyEvent::Postponed {
+        partition: PARTITIONS[0],
+        node: owner(0),
+        reason: FailureReason::Lost,
+    };
+    let events = [lost, asked_again(0), postponed(1), asked_again(1), TallyEvent::DeadlinePassed];
+    match verdict(tally(1, 0), &events) {
+        Verdict::Failed { may_have_been_stored, failures, .. } => {
+            assert!(may_have_been_stored, "an answer is still on its way");
+            let reasons: Vec<FailureReason> =
+                failures.into_iter().map(|fault| fault.reason).collect();
+            let silent = FailureReason::Silent;
+            assert_eq!(reasons, [FailureReason::Lost, silent.clone(), silent]);
+        }
+        met @ Verdict::Met { .. } => panic!("{met:?}"),
+    }
+}
+
+#[test]
 fn a_replica_nobody_could_be_asked_for_may_be_asked_after_all() {
     let events =
         [unreachable(0, false), asked_again(0), unreachable(1, false), ok(0, AnswerKind::Strict)];
