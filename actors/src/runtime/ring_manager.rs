@@ -14,6 +14,7 @@ mod agreement;
 mod events;
 mod inbound;
 mod join;
+mod liveness;
 mod membership;
 mod outbound;
 mod reports;
@@ -38,15 +39,12 @@ use crate::protocol::plan::Plan;
 use crate::protocol::ring::Ring;
 use crate::runtime::env::Env;
 use crate::runtime::message::{
-    AddressesChanged, AskPeer, DoorRules, DoorRulesChanged, LivenessChanged, PeerAsked,
-    RingChanged, ServingChanged, TellPeer, TokensLearned,
+    AddressesChanged, AskPeer, DoorRules, DoorRulesChanged, PeerAsked, RingChanged, ServingChanged,
+    TellPeer, TokensLearned,
 };
-use crate::runtime::network::message::{
-    GossipArrived, GossipGiven, GossipWanted, IncarnationSeen, NobodyListens, PassOn, Spread,
-};
+use crate::runtime::network::message::{GossipArrived, GossipGiven, GossipWanted, PassOn, Spread};
 use crate::runtime::records;
 use crate::runtime::timers::Timers;
-use crate::runtime::vnode::message::SourceGone;
 use crate::runtime::vnode_host::VnodeHost;
 use crate::wire::message::{Introduction, PeerMessage};
 
@@ -220,18 +218,32 @@ impl RingManager {
 
     /// Takes in what another node knows. A newer ring is made durable first.
     fn learn(&mut self, part: Part, ctx: &mut Context<Self>) {
+        self.learn_and(part, || {}, ctx);
+    }
+
+    /// The same, and then does what waits for it: when the part was taken in, or is known not to be.
+    fn learn_and(&mut self, part: Part, then: impl FnOnce() + 'static, ctx: &mut Context<Self>) {
         match self.gossip.ring_ahead(&part) {
-            Ok(None) => self.merge(&part, ctx),
+            Ok(None) => {
+                self.merge(&part, ctx);
+                then();
+            }
             Ok(Some(ring)) => {
                 let saved = records::save(self.links.env.disk.as_ref(), RING_RECORD, ring.as_ref());
-                ctx.spawn(saved.into_actor(self).map(move |saved, actor, ctx| match saved {
-                    Ok(()) => actor.merge(&part, ctx),
-                    Err(error) => {
-                        log::error!(error:%; "a newer ring is not durable and is not used; gossip brings it again");
+                ctx.spawn(saved.into_actor(self).map(move |saved, actor, ctx| {
+                    match saved {
+                        Ok(()) => actor.merge(&part, ctx),
+                        Err(error) => {
+                            log::error!(error:%; "a newer ring is not durable and is not used; gossip brings it again");
+                        }
                     }
+                    then();
                 }));
             }
-            Err(error) => log::warn!(error:%; "gossip is refused; nothing of it was taken in"),
+            Err(error) => {
+                log::warn!(error:%; "gossip is refused; nothing of it was taken in");
+                then();
+            }
         }
     }
 
@@ -450,45 +462,6 @@ impl Handler<PeerAsked> for RingManager {
             | PeerMessage::Report(_)
             | PeerMessage::JoinStaged { .. }
             | PeerMessage::NotUnderstood { .. } => drop(reply),
-        }
-    }
-}
-
-impl Handler<LivenessChanged> for RingManager {
-    type Result = ();
-
-    fn handle(&mut self, changed: LivenessChanged, ctx: &mut Self::Context) {
-        let gone: Vec<NodeName> = self.up.difference(&changed.0).cloned().collect();
-        self.up = changed.0.as_ref().clone();
-        for node in gone {
-            self.cancel_towards(&node, ctx);
-        }
-        self.consider(ctx);
-    }
-}
-
-impl Handler<NobodyListens> for RingManager {
-    type Result = ();
-
-    fn handle(&mut self, nobody: NobodyListens, _: &mut Self::Context) {
-        let NobodyListens(node) = nobody;
-        // Items in memory end with their process: what it had begun to send, nobody will finish. A source that
-        // is only silent keeps what was staged.
-        if !self.up.contains(&node) {
-            self.links.host.do_send(SourceGone { node, alive: None });
-        }
-    }
-}
-
-impl Handler<IncarnationSeen> for RingManager {
-    type Result = ();
-
-    fn handle(&mut self, seen: IncarnationSeen, ctx: &mut Self::Context) {
-        let IncarnationSeen(node) = seen;
-        self.links.host.do_send(SourceGone { node: node.name.clone(), alive: Some(node.clone()) });
-        if !self.ring().lists(&node) && self.ring().is_member(&node.name) {
-            log::warn!(node:%; "a member came back without its data; its vnodes answer Lost");
-            self.cancel_towards(&node.name, ctx);
         }
     }
 }

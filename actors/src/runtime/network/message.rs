@@ -25,7 +25,12 @@ pub struct NobodyListens(pub NodeName);
 /// or not.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct IncarnationSeen(pub NodeId);
+pub struct IncarnationSeen {
+    /// The member in this life.
+    pub node: NodeId,
+    /// Where it says that others reach it, HOST:PORT.
+    pub address: String,
+}
 
 /// What another member knows arrived: sent of its own accord, or asked for by the gossiper.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]

@@ -27,6 +27,7 @@ use crate::runtime::message::{
     DoorRulesChanged, LivenessChanged, PeerHeard, PeerLost, RingChanged,
 };
 use crate::runtime::timers::Timers;
+use crate::wire::message::Introduction;
 
 /// Messages that wait: some from each of a few hundred connections, ten times a second.
 const MAILBOX: usize = 4_096;
@@ -105,10 +106,11 @@ impl Watcher {
         }
     }
 
-    fn meet(&mut self, node: NodeId) {
+    fn meet(&mut self, from: Introduction) {
+        let Introduction { node, address, .. } = from;
         let met = self.met.insert(node.name.clone(), node.incarnation);
         if met != Some(node.incarnation) {
-            self.tell.incarnation.do_send(IncarnationSeen(node));
+            self.tell.incarnation.do_send(IncarnationSeen { node, address });
         }
     }
 
@@ -116,7 +118,6 @@ impl Watcher {
         match change {
             LivenessChange::Up { peer, incarnation } => {
                 log::info!(incarnation:%; "node {peer} is up");
-                self.meet(NodeId { name: peer, incarnation });
             }
             LivenessChange::Down { peer } => {
                 let reason = self.lost.get(&peer).map_or("it is silent", String::as_str);
@@ -152,10 +153,11 @@ impl Handler<PeerHeard> for Watcher {
     type Result = ();
 
     fn handle(&mut self, PeerHeard(from): PeerHeard, ctx: &mut Context<Self>) {
-        let NodeId { name, incarnation } = from.node;
-        self.lost.remove(&name);
-        if let Some(change) = self.detector.heard(&name, incarnation, self.env.clock.now()) {
+        let NodeId { name, incarnation } = &from.node;
+        self.lost.remove(name);
+        if let Some(change) = self.detector.heard(name, *incarnation, self.env.clock.now()) {
             self.note(change);
+            self.meet(from);
             self.tell_who_is_up();
         }
         self.look_in_time(ctx);
@@ -179,7 +181,7 @@ impl Handler<OtherLifeSeen> for Watcher {
 
     fn handle(&mut self, OtherLifeSeen(from): OtherLifeSeen, _: &mut Context<Self>) {
         if self.detector.judgement(&from.node.name).is_some() {
-            self.meet(from.node);
+            self.meet(from);
         }
     }
 }

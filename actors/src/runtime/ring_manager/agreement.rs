@@ -1,5 +1,7 @@
 //! This node's vote on the next ring, and what comes of a commit.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 
 use super::RingManager;
@@ -9,6 +11,7 @@ use crate::protocol::ring::Ring;
 use crate::runtime::proposer::{CommitEnded, CommitOutcome};
 use crate::runtime::records;
 use crate::runtime::reply::Reply;
+use crate::wire::admin::AdminAnswer;
 use crate::wire::message::PeerMessage;
 
 /// The control record that holds this node's promises.
@@ -90,16 +93,17 @@ impl Handler<CommitEnded> for RingManager {
         let CommitEnded { outcome, reply } = ended;
         match outcome {
             CommitOutcome::Decided { ring, own } => {
-                let epoch = ring.epoch();
-                self.learn(Part::of_ring(std::sync::Arc::new(ring)), ctx);
-                if own {
-                    reply.answer(crate::wire::admin::AdminAnswer::Committed { epoch });
+                let answer = if own {
+                    AdminAnswer::Committed { epoch: ring.epoch() }
                 } else {
-                    reply.answer(super::admin::refused(
+                    super::admin::refused(
                         "another change was committed at the same time; this one was not applied",
                         "look at it with 'tanodb cluster plan', then commit again",
-                    ));
-                }
+                    )
+                };
+                // Whoever is told that it is decided finds it here: what is asked next is asked of this ring.
+                let told = move || reply.answer(answer);
+                self.learn_and(Part::of_ring(Arc::new(ring)), told, ctx);
             }
             CommitOutcome::Refused { reason, hint } => {
                 reply.answer(super::admin::refused(&reason, &hint));

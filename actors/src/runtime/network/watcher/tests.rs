@@ -52,6 +52,12 @@ impl Scene {
     }
 }
 
+/// What is reported of a life: who, and where it says that it listens.
+fn met(name: &str, boot: u64) -> IncarnationSeen {
+    let Introduction { node, address, .. } = introduction(node(name, boot));
+    IncarnationSeen { node, address }
+}
+
 #[actix::test]
 async fn a_member_is_up_from_its_first_frame_until_its_silence() {
     let mut scene = Scene::of_ada().await;
@@ -101,7 +107,7 @@ async fn a_staged_node_is_watched_until_it_is_neither_staged_nor_a_member() {
     scene.assert_next_up(&["ada", "dan"]).await;
     scene.watcher.send(DoorRulesChanged(Arc::new(rules("ada")))).await.unwrap();
     scene.assert_next_up(&["ada"]).await;
-    assert_eq!(scene.incarnation.recv().await.unwrap(), IncarnationSeen(node("dan", 1)));
+    assert_eq!(scene.incarnation.recv().await.unwrap(), met("dan", 1));
 }
 
 #[actix::test]
@@ -117,5 +123,5 @@ async fn each_life_of_a_member_is_reported_once_whether_it_was_let_in_or_not() {
     scene.watcher.send(OtherLifeSeen(introduction(node("dan", 1)))).await.unwrap();
     let seen: Vec<IncarnationSeen> =
         std::iter::from_fn(|| scene.incarnation.try_recv().ok()).collect();
-    assert_eq!(seen, [IncarnationSeen(node("bob", 1)), IncarnationSeen(node("bob", 2))]);
+    assert_eq!(seen, [met("bob", 1), met("bob", 2)]);
 }
