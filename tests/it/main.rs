@@ -1,6 +1,11 @@
 //! Whole programs and whole clusters.
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a failure here is a failed test")]
 
+mod cluster;
 mod command_line;
 mod demo;
 mod devrel;
+mod during_handoff;
+mod history;
+mod kills;
+mod log_lines;
