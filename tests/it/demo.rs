@@ -6,19 +6,23 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Longer than the demo ever takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A demo whose temporary files go to a folder of its own.
 struct Demo {
     child: Child,
+    /// What it says, until somebody else reads it.
+    says: Option<BufReader<ChildStdout>>,
     temporary: tempfile::TempDir,
 }
 
 impl Demo {
     fn start(words: &[&str]) -> Self {
         let temporary = tempfile::tempdir().expect("a folder");
-        let child = Command::new(env!("CARGO_BIN_EXE_tanodb"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tanodb"))
             .arg("demo")
             .args(words)
             .env("TMPDIR", temporary.path())
@@ -27,12 +31,13 @@ impl Demo {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        Self { child, temporary }
+        let says = child.stdout.take().map(BufReader::new);
+        Self { child, says, temporary }
     }
 
     /// Reads what the demo says, up to a line.
-    fn until_it_says(&mut self, is_it: impl Fn(&str) -> bool) -> BufReader<ChildStdout> {
-        let mut lines = BufReader::new(self.child.stdout.take().expect("it is piped"));
+    fn until_it_says(&mut self, is_it: impl Fn(&str) -> bool) {
+        let mut lines = self.says.take().expect("nobody else reads it");
         let (mut said, mut line) = (String::new(), String::new());
         while !is_it(&line) {
             said += &line;
@@ -41,7 +46,15 @@ impl Demo {
                 panic!("it ended instead:\n{said}\n{}", self.complaint());
             }
         }
-        lines
+        self.says = Some(lines);
+    }
+
+    /// What the demo says from here on, until it ends.
+    fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        let says = self.says.as_mut().expect("nobody else reads it");
+        says.read_to_string(&mut rest).expect("it is text");
+        rest
     }
 
     /// What the demo says on standard error until it ends.
@@ -90,13 +103,10 @@ fn until_no_node_is_left(folder: &Path) {
 
 #[test]
 fn the_tutorials_numbers_come_out_and_nothing_is_left_behind() {
-    let demo = Demo::start(&[]);
+    let mut demo = Demo::start(&[]);
     let temporary = demo.temporary.path().to_owned();
-    let Demo { child, temporary: _keep } = demo;
-    let ended = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&ended.stdout);
-    let complaint = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "{said}\n{complaint}");
+    let (said, complaint) = (demo.rest(), demo.complaint());
+    assert!(demo.child.wait().expect("it ends").success(), "{said}\n{complaint}");
     for line in [
         "valid     100.0%     34.4%    'tanodb1@127.0.0.1'\n",
         "valid       0.0%     32.8%    'tanodb2@127.0.0.1'\n",
@@ -125,13 +135,14 @@ fn a_node_killed_in_the_transfer_phase_is_named_with_what_is_lost() {
         let moved = line.split_once(" of 42 partitions moved");
         moved.is_some_and(|(moved, _)| moved.parse::<u32>().is_ok_and(|moved| moved > 0))
     };
-    let mut rest = demo.until_it_says(has_begun);
+    // The phase is short: whoever is killed in it is looked up before.
+    demo.until_it_says(|line| line.starts_with("'tanodb3@127.0.0.1' listens"));
     let nodes = demo.nodes();
     let (pid, _) = nodes.iter().find(|(_, line)| line.contains("tanodb2@")).expect("it runs");
-    signal(*pid, "-KILL");
-    let mut said = String::new();
-    rest.read_to_string(&mut said).expect("it is text");
-    let complaint = demo.complaint();
+    let killed = i32::try_from(*pid).ok().and_then(Pid::from_raw).expect("a process");
+    demo.until_it_says(has_begun);
+    kill_process(killed, Signal::KILL).expect("it runs");
+    let (said, complaint) = (demo.rest(), demo.complaint());
     assert_eq!(demo.child.wait().expect("it ends").code(), Some(1), "{said}\n{complaint}");
     assert!(complaint.starts_with("error: 'tanodb2@127.0.0.1' ended"), "{complaint}");
     assert!(complaint.contains("lost with it: "), "{complaint}");
@@ -142,7 +153,7 @@ fn a_node_killed_in_the_transfer_phase_is_named_with_what_is_lost() {
 #[test]
 fn no_node_outlives_a_demo_that_is_killed() {
     let mut demo = Demo::start(&[]);
-    drop(demo.until_it_says(first_node_listens));
+    demo.until_it_says(first_node_listens);
     signal(demo.child.id(), "-KILL");
     demo.child.wait().expect("it ends");
     until_no_node_is_left(demo.temporary.path());
@@ -151,9 +162,8 @@ fn no_node_outlives_a_demo_that_is_killed() {
 #[test]
 fn an_interrupted_demo_stops_its_nodes_first() {
     let mut demo = Demo::start(&["--buckets", "30", "--keys", "100"]);
-    let rest = demo.until_it_says(first_node_listens);
+    demo.until_it_says(first_node_listens);
     signal(demo.child.id(), "-INT");
     assert_eq!(demo.child.wait().expect("it ends").code(), Some(1));
-    drop(rest);
     assert_eq!(demo.nodes(), []);
 }
