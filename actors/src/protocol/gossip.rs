@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{ClusterId, Epoch, NodeName, VnodeRef};
+use super::id::{ClusterId, Epoch, NodeName, VnodeRef, VnodeType};
 use super::plan::{Change, ChangeId, StageError, Staged, StagedChange};
 use super::ring::{Ring, RingDigest};
 
@@ -155,25 +155,29 @@ impl Gossip {
         }
     }
 
-    /// Records where another node listens, and says whether that is news. A node that is neither a member
+    /// Whether a node hosts a vnode type. One that was not heard of may.
+    #[must_use]
+    pub fn hosts(&self, node: &NodeName, vnode_type: &VnodeType) -> bool {
+        self.addresses.get(node).is_none_or(|record| record.types.contains(vnode_type))
+    }
+
+    /// Records what another node says of itself, and says whether that is news. A node that is neither a member
     /// nor staged to join is not recorded: stage it first.
     pub fn learn_address(&mut self, node: &NodeName, record: &AddressRecord) -> bool {
         let known = self.is_known(node);
         known && raise(&mut self.addresses, node, record)
     }
 
-    /// Records where this node listens. `boot` is the count of its starts; when others remember another
-    /// address under the same or a higher count, as after the loss of its disk, the record goes above
+    /// Records what this node says of itself. `record.boot` is the count of its starts; when others remember
+    /// something else under the same or a higher count, as after the loss of its disk, the record goes above
     /// theirs. Says whether there is something to spread. Call it again when a merge names this
     /// node among the addresses.
-    pub fn announce(&mut self, boot: u64, address: &str) -> bool {
-        let outdated = |known: &AddressRecord| known.boot.saturating_add(1);
-        let boot = match self.addresses.get(&self.me) {
-            Some(known) if known.address == address => boot.max(known.boot),
-            Some(known) => boot.max(outdated(known)),
-            None => boot,
-        };
-        let record = AddressRecord { boot, address: address.to_owned() };
+    pub fn announce(&mut self, mut record: AddressRecord) -> bool {
+        if let Some(known) = self.addresses.get(&self.me) {
+            let is_true = known.address == record.address && known.types == record.types;
+            let least = if is_true { known.boot } else { known.boot.saturating_add(1) };
+            record.boot = record.boot.max(least);
+        }
         let me = self.me.clone();
         self.learn_address(&me, &record)
     }

@@ -104,7 +104,7 @@ pub struct RingManager {
     links: ManagerLinks,
     identity: Identity,
     /// Vnode types this node hosts.
-    types: Vec<VnodeType>,
+    types: BTreeSet<VnodeType>,
     gossip: Gossip,
     acceptor: Acceptor<Ring>,
     membership: Membership,
@@ -148,7 +148,7 @@ pub struct ManagerStart {
     /// Who this node is.
     pub identity: Identity,
     /// Vnode types it hosts.
-    pub types: Vec<VnodeType>,
+    pub types: BTreeSet<VnodeType>,
     /// What it knows.
     pub gossip: Gossip,
     /// Its vote.
@@ -270,9 +270,11 @@ impl RingManager {
             self.tell_doors();
         }
         self.tell_tokens(&news.tokens);
+        // Others may remember another life of this node.
+        let is_misnamed = news.addresses.contains(&self.me().name) && self.introduce();
         let part = self.gossip.part_of(news);
         // What this node alone knows, that it has seen the ring, is spread; the rest was spread already.
-        let is_own = news.seen.contains(&self.me().name);
+        let is_own = is_misnamed || news.seen.contains(&self.me().name);
         match source {
             Source::Learned if !is_own => self.links.pass_on.do_send(PassOn(part)),
             Source::Learned | Source::Own => self.links.spread.do_send(Spread(part)),
@@ -387,8 +389,7 @@ impl Actor for RingManager {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(4_096);
-        let (boot, address) = (self.me().incarnation.boot, self.identity.address.clone());
-        self.gossip.announce(boot, &address);
+        self.introduce();
         self.tell_all(ctx);
         self.links.serving.do_send(ServingChanged { waits_for: None });
         self.repair_later(ctx);
@@ -439,9 +440,7 @@ impl Handler<PeerAsked> for RingManager {
             PeerMessage::FetchRing => {
                 reply.answer(PeerMessage::Gossip(Box::new(self.gossip.everything())));
             }
-            PeerMessage::StageJoin { node, voter, address, ring_size } => {
-                reply.answer(self.stage_join(node, voter, address, ring_size, ctx));
-            }
+            PeerMessage::StageJoin(joiner) => reply.answer(self.stage_join(*joiner, ctx)),
             // The router sends nothing else here; whoever asks is told that it was not understood.
             PeerMessage::Ping
             | PeerMessage::Pong

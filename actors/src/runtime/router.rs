@@ -137,7 +137,7 @@ impl Handler<PeerAsked> for Router {
             | PeerMessage::StoreCandidate(_)
             | PeerMessage::ReportRequest(_)
             | PeerMessage::FetchRing
-            | PeerMessage::StageJoin { .. }) => {
+            | PeerMessage::StageJoin(_)) => {
                 self.manager.do_send(PeerAsked { from, message, reply });
             }
             PeerMessage::Pong

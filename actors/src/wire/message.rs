@@ -11,12 +11,14 @@ mod hello;
 mod request;
 mod transfer;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::agreement::{Answer, Ask};
 use crate::protocol::gossip::{GossipDigest, Part};
 use crate::protocol::hash::RingSize;
-use crate::protocol::id::{NodeId, Token, TransferId, VnodeRef, VoterId};
+use crate::protocol::id::{NodeId, Token, TransferId, VnodeRef, VnodeType, VoterId};
 use crate::protocol::ring::Ring;
 use crate::wire::admin::{AdminAnswer, AdminRequest, Report, ReportRequest};
 
@@ -31,6 +33,21 @@ pub use transfer::{
 
 /// The protocol this build speaks. A peer with another one is refused by name.
 pub const PROTOCOL_VERSION: u16 = 1;
+
+/// A node that wants to join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joiner {
+    /// Who.
+    pub node: NodeId,
+    /// Its vote.
+    pub voter: VoterId,
+    /// Where it listens.
+    pub address: String,
+    /// Its own ring size; another one is refused.
+    pub ring_size: RingSize,
+    /// The vnode types it hosts.
+    pub types: BTreeSet<VnodeType>,
+}
 
 /// What travels between members besides transfers. Requests are answered under the same frame id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,16 +134,7 @@ pub enum PeerMessage {
     /// From a joiner: give me the ring. Answered by `Gossip` with everything.
     FetchRing,
     /// From a joiner: stage my join. Answered by `JoinStaged`.
-    StageJoin {
-        /// The joiner.
-        node: NodeId,
-        /// Its vote.
-        voter: VoterId,
-        /// Where it listens.
-        address: String,
-        /// Its own ring size; another one is refused.
-        ring_size: RingSize,
-    },
+    StageJoin(Box<Joiner>),
     /// The join is staged; `Some` says why not.
     JoinStaged {
         /// Why not, in the words of the console.

@@ -1,6 +1,9 @@
 //! What a handoff waits for, and what it does not wait for.
 
-use crate::town::{Town, run, until};
+use tanodb_actors::{Ask, ItemsKind, VnodeType};
+
+use crate::numbers::{Action, Numbers, hash_of, keys_in, numbers};
+use crate::town::{Town, now, run, until};
 
 /// Nothing that is said reaches cyd, so cyd does not learn of the ring that lets dan in; its own words reach
 /// the others, so nobody takes it for down.
@@ -37,5 +40,40 @@ fn nothing_moves_before_every_member_has_seen_the_ring() {
         }
         town.settled().await;
         assert!(town.node("dan").partitions().await.iter().any(|row| row.container == "owned"));
+    });
+}
+
+/// Only ada hosts a second type. It stays where it is, and neither the numbers nor the next plan wait for it.
+#[test]
+fn a_type_that_only_some_nodes_host_holds_nothing_up() {
+    run(async {
+        let mut town = Town::of("ada").await;
+        town.kill("ada").await;
+        let rare = VnodeType::new("rare").unwrap();
+        let kinds =
+            [numbers(), rare.clone()].map(|name| ItemsKind::<Numbers>::in_memory(name) as _);
+        town.start_with("ada", kinds.into()).await;
+        let size = town.settings.ring_size;
+        let first = |partition| keys_in(size, partition).next().unwrap();
+        let keys: Vec<u64> = size.partitions().map(first).collect();
+        let rarely = async |town: &Town, key: u64, action: Action| {
+            let ada = town.node("ada").clone();
+            ada.command::<Numbers>(&rare, hash_of(key), &now(action), Ask::single()).await.unwrap()
+        };
+        for &key in &keys {
+            town.put("ada", key, key).await;
+            rarely(&town, key, Action::Put(key, key + 1)).await;
+        }
+        town.join("ada", &["bob"]).await;
+        town.settled().await;
+        town.join("bob", &["cyd"]).await;
+        town.settled().await;
+        for &key in &keys {
+            assert_eq!(town.get("cyd", key).await, Some(key));
+            assert_eq!(rarely(&town, key, Action::Get(key)).await, Some(key + 1));
+        }
+        let report = town.transfers("ada").await;
+        assert_eq!((report.waiting.len(), report.active.len()), (0, 0), "{report:?}");
+        assert!(report.ended.iter().all(|row| row.cancelled.is_none()), "{report:?}");
     });
 }

@@ -1,6 +1,6 @@
 //! What travels: parts of what a node knows, digests to find out which, and what is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Gossip, Tokens, VNODE_TYPES_MAX, raise};
 use crate::protocol::hash::RingSize;
-use crate::protocol::id::{ClusterId, Epoch, NodeName, VnodeRef};
+use crate::protocol::id::{ClusterId, Epoch, NodeName, VnodeRef, VnodeType};
 use crate::protocol::plan::{STAGED_MAX, Staged};
 use crate::protocol::ring::{RING_MEMBERS_MAX, Ring, RingDigest};
 
@@ -19,13 +19,16 @@ const ADDRESS_BYTES_MAX: usize = 259;
 /// Most addresses: those of all members and of all nodes staged to join.
 const ADDRESSES_MAX: usize = RING_MEMBERS_MAX + STAGED_MAX;
 
-/// Where a node listens. Of two records the one with the higher `boot` is the newer.
+/// Where a node listens, and which vnode types it hosts. Of two records the one with the higher `boot` is the
+/// newer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AddressRecord {
     /// The node's count of its starts, or more if it had to go above a record of a lost life.
     pub boot: u64,
     /// HOST:PORT. Opaque here.
     pub address: String,
+    /// The vnode types it hosts; at most [`VNODE_TYPES_MAX`].
+    pub types: BTreeSet<VnodeType>,
 }
 
 /// Tells one ring from every other, in few bytes.
@@ -114,6 +117,14 @@ pub enum MergeError {
         vnode: VnodeRef,
         /// Partitions of the ring.
         size: RingSize,
+    },
+    /// More vnode types than one cluster has.
+    #[error("{node} says it hosts {count} vnode types, a cluster has at most {VNODE_TYPES_MAX}")]
+    TooManyTypes {
+        /// Whose record it is.
+        node: NodeName,
+        /// Types in it.
+        count: usize,
     },
     /// An address longer than any.
     #[error("the address of {node} has {bytes} bytes, an address has at most {ADDRESS_BYTES_MAX}")]
@@ -205,10 +216,13 @@ impl Part {
                 return Err(MergeError::TooManyNames { count, limit });
             }
         }
-        for (node, AddressRecord { address, .. }) in &self.addresses {
-            let bytes = address.len();
+        for (node, AddressRecord { address, types, .. }) in &self.addresses {
+            let (bytes, count) = (address.len(), types.len());
             if bytes > ADDRESS_BYTES_MAX {
                 return Err(MergeError::AddressTooLong { node: node.clone(), bytes });
+            }
+            if count > VNODE_TYPES_MAX {
+                return Err(MergeError::TooManyTypes { node: node.clone(), count });
             }
         }
         Ok(())

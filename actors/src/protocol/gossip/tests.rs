@@ -45,7 +45,8 @@ fn held(hop: u32, holder: &str) -> Held {
 }
 
 fn address(boot: u64, address: &str) -> AddressRecord {
-    AddressRecord { boot, address: address.to_owned() }
+    let types = [VnodeType::new("kv").unwrap()].into();
+    AddressRecord { boot, address: address.to_owned(), types }
 }
 
 fn join(text: &str) -> Change {
@@ -107,7 +108,7 @@ fn who_left_the_ring_is_forgotten_and_old_news_do_not_bring_it_back() {
     let two = next(&founded(1), &["ada", "bob"]);
     let mut ada = gossip_of("ada", &two);
     let mut bob = gossip_of("bob", &two);
-    assert!(bob.announce(1, "bob:7650"));
+    assert!(bob.announce(address(1, "bob:7650")));
     ada.merge(&bob.everything()).unwrap();
     assert!(ada.seen().contains_key(&name("bob")) && ada.addresses().contains_key(&name("bob")));
 
@@ -184,12 +185,30 @@ fn a_node_that_lost_its_disk_can_still_change_its_address() {
     ada.learn_address(&name("bob"), &address(9, "old:7650"));
 
     let mut bob = gossip_of("bob", &ring);
-    assert!(bob.announce(1, "new:7650"));
+    assert!(bob.announce(address(1, "new:7650")));
     assert_eq!(bob.merge(&ada.everything()).unwrap().addresses, [name("bob")]);
-    assert!(bob.announce(1, "new:7650"));
-    assert!(!bob.announce(1, "new:7650"), "it is said once");
+    assert!(bob.announce(address(1, "new:7650")));
+    assert!(!bob.announce(address(1, "new:7650")), "it is said once");
     ada.merge(&bob.everything()).unwrap();
     assert_eq!(ada.addresses().get(&name("bob")), Some(&address(10, "new:7650")));
+}
+
+#[test]
+fn a_node_hosts_what_it_says_and_who_was_not_heard_of_may_host_anything() {
+    let ring = next(&founded(1), &["ada", "bob"]);
+    let (mut ada, mut bob) = (gossip_of("ada", &ring), gossip_of("bob", &ring));
+    let [kv, sets] = ["kv", "sets"].map(|text| VnodeType::new(text).unwrap());
+    assert!(ada.hosts(&name("bob"), &sets));
+
+    bob.announce(address(1, "bob:7650"));
+    ada.merge(&bob.everything()).unwrap();
+    assert!(ada.hosts(&name("bob"), &kv) && !ada.hosts(&name("bob"), &sets));
+
+    let both = AddressRecord { types: [kv, sets.clone()].into(), ..address(1, "bob:7650") };
+    assert!(bob.announce(both.clone()), "other types are news, under the same boot too");
+    assert_eq!(ada.merge(&bob.everything()).unwrap().addresses, [name("bob")]);
+    assert!(ada.hosts(&name("bob"), &sets));
+    assert!(!bob.announce(both), "it is said once");
 }
 
 #[test]
@@ -199,6 +218,7 @@ fn a_part_larger_than_any_honest_one_changes_nothing() {
     let empty = || Part::empty(ClusterId(1));
     let strangers = (0..=RING_MEMBERS_MAX).map(|number| name(&number.to_string()));
     let types = (0..=VNODE_TYPES_MAX).map(|number| VnodeType::new(&number.to_string()).unwrap());
+    let many = AddressRecord { types: types.clone().collect(), ..address(1, "ada:7650") };
     let of_type = |vnode_type: VnodeType| {
         let vnode = |partition| VnodeRef { vnode_type: vnode_type.clone(), partition };
         (0..8).map(|number| (vnode(Partition(number)), held(1, "ada"))).collect::<Vec<_>>()
@@ -221,6 +241,10 @@ fn a_part_larger_than_any_honest_one_changes_nothing() {
         (
             Part { addresses: BTreeMap::from([(name("ada"), long)]), ..empty() },
             MergeError::AddressTooLong { node: name("ada"), bytes: 300 },
+        ),
+        (
+            Part { addresses: BTreeMap::from([(name("ada"), many)]), ..empty() },
+            MergeError::TooManyTypes { node: name("ada"), count: 65 },
         ),
     ] {
         assert_eq!(ada.merge(&part), Err(error));
@@ -263,7 +287,7 @@ fn a_digest_with_the_wrong_number_of_buckets_asks_for_more_and_breaks_nothing() 
 #[test]
 fn a_part_survives_the_wire_in_few_bytes_for_each_token() {
     let mut ada = gossip_of("ada", &founded(1));
-    ada.announce(3, "ada:7650");
+    ada.announce(address(3, "ada:7650"));
     ada.stage(1, join("bob")).unwrap();
     let without = rmp_serde::to_vec_named(&ada.everything()).unwrap().len();
     for partition in 0..8 {

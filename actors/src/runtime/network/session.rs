@@ -287,7 +287,7 @@ fn frame_of_welcome(rules: &DoorRules) -> Frame {
 }
 
 fn is_for_joiners(message: &PeerMessage) -> bool {
-    matches!(message, PeerMessage::FetchRing | PeerMessage::StageJoin { .. })
+    matches!(message, PeerMessage::FetchRing | PeerMessage::StageJoin(_))
 }
 
 /// Hands a request on. One that cannot be read is answered here: the frames around it are sound.

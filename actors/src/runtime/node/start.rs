@@ -69,7 +69,7 @@ pub(super) async fn start(
     let door = listener::open(&env, &settings.listen).await?;
     let address = settings.advertise.clone().unwrap_or_else(|| door.local_address());
     let (me, mut voter) = next_life(&env).await?;
-    let types: Vec<VnodeType> = kinds.iter().map(|kind| kind.name().clone()).collect();
+    let types: BTreeSet<VnodeType> = kinds.iter().map(|kind| kind.name().clone()).collect();
     let beginning = begin(&env, &settings, &me, voter, &types).await?;
     let ring_epoch = beginning.gossip.ring().epoch();
     let acceptor =
@@ -128,7 +128,7 @@ async fn begin(
     settings: &NodeSettings,
     me: &NodeId,
     voter: VoterId,
-    types: &[VnodeType],
+    types: &BTreeSet<VnodeType>,
 ) -> Result<Beginning, StartError> {
     let kept = records::load::<Ring>(env.disk.as_ref(), RING_RECORD).await?;
     let ring = kept.map(|kept| kept.value);
@@ -195,7 +195,7 @@ async fn found(
     env: &Env,
     me: &NodeId,
     ring: Ring,
-    types: &[VnodeType],
+    types: &BTreeSet<VnodeType>,
 ) -> Result<Beginning, StartError> {
     records::save(env.disk.as_ref(), RING_RECORD, &ring).await?;
     let founded = founded_vnodes(&ring, types);
@@ -214,7 +214,7 @@ async fn found_again(
     me: &NodeId,
     voter: VoterId,
     ring: &Ring,
-    types: &[VnodeType],
+    types: &BTreeSet<VnodeType>,
 ) -> Result<Beginning, StartError> {
     let members = [(me.name.clone(), Member::valid(me.incarnation, voter))].into();
     let owners = vec![me.name.clone(); ring.size().count() as usize];
@@ -292,7 +292,7 @@ struct Parts {
     env: Env,
     settings: NodeSettings,
     kinds: Vec<Arc<dyn VnodeKind>>,
-    types: Vec<VnodeType>,
+    types: BTreeSet<VnodeType>,
     identity: Identity,
     acceptor: Acceptor<Ring>,
 }

@@ -8,7 +8,7 @@ use super::RingManager;
 use crate::protocol::agreement::ProposalId;
 use crate::protocol::claim::Verdict;
 use crate::protocol::gossip::News;
-use crate::protocol::id::{NodeName, Partition};
+use crate::protocol::id::{NodeName, Partition, VnodeRef};
 use crate::protocol::plan::{Change, Plan, PlanId, plan};
 use crate::protocol::ring::{MemberStatus, Ring};
 use crate::runtime::proposer::{Commit, CommitDuty};
@@ -89,11 +89,18 @@ impl RingManager {
         }
     }
 
-    /// Who holds each partition: a partition has moved when the vnodes of all its types have.
+    /// Whether a vnode stays where it is: the ring gives its partition to a node that does not host its type.
+    pub(super) fn stays(&self, vnode: &VnodeRef) -> bool {
+        let ring = self.ring();
+        let is_hosted = || self.gossip.hosts(ring.owner(vnode.partition), &vnode.vnode_type);
+        ring.size().contains(vnode.partition) && !is_hosted()
+    }
+
+    /// Who holds each partition: a partition has moved when the vnodes of all its types have that can.
     fn holders(&self) -> BTreeMap<Partition, NodeName> {
         let ring = self.ring();
         let mut holders: BTreeMap<Partition, NodeName> = BTreeMap::new();
-        for (vnode, held) in self.gossip.tokens().iter() {
+        for (vnode, held) in self.gossip.tokens().iter().filter(|(vnode, _)| !self.stays(vnode)) {
             let partition = vnode.partition;
             let name = &held.holder.name;
             let is_behind = ring.size().contains(partition) && *name != *ring.owner(partition);
@@ -289,7 +296,7 @@ impl RingManager {
         let ring = self.ring();
         let pending = self.gossip.tokens().iter().filter_map(|(vnode, held)| {
             let next = ring.owner(vnode.partition);
-            (held.holder.name != *next).then(|| PendingMove {
+            (held.holder.name != *next && !self.stays(vnode)).then(|| PendingMove {
                 vnode_type: vnode.vnode_type.clone(),
                 partition: ring.size().index_of(vnode.partition),
                 holder: held.holder.name.clone(),

@@ -1,15 +1,16 @@
 //! The joiner's conversation with a member: fetch the ring, stage the join.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::protocol::gossip::Part;
-use crate::protocol::id::{NodeName, VoterId};
+use crate::protocol::id::{NodeName, VnodeType, VoterId};
 use crate::protocol::ring::Ring;
 use crate::runtime::env::Env;
 use crate::runtime::network::connection::{Connection, ConnectionLimits, frame, parse};
 use crate::runtime::network::dial::{DialError, dial};
-use crate::wire::message::{Hello, PeerMessage, kind};
+use crate::wire::message::{Hello, Introduction, Joiner, PeerMessage, kind};
 
 /// How long the member may take for each answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -77,6 +78,7 @@ pub(super) async fn fetch_and_stage(
     address: &str,
     hello: Hello,
     voter: VoterId,
+    types: BTreeSet<VnodeType>,
 ) -> Result<Joined, JoinFailed> {
     let not_reachable = |why: String| JoinFailed::NotReachable { address: address.to_owned(), why };
     let (mut connection, welcome) =
@@ -97,12 +99,9 @@ pub(super) async fn fetch_and_stage(
         return Err(JoinFailed::OtherRingSize { contact, theirs, mine });
     }
     let no_ring = |why: String| JoinFailed::NoRing { contact: contact.clone(), why };
-    let stage = PeerMessage::StageJoin {
-        node: me.node,
-        voter,
-        address: me.address,
-        ring_size: me.ring_size,
-    };
+    let Introduction { node, address, ring_size, .. } = me;
+    let joiner = Joiner { node, voter, address, ring_size, types };
+    let stage = PeerMessage::StageJoin(Box::new(joiner));
     let does_not_fit = || no_ring("an answer that does not fit".to_owned());
     let staged = ask(env, &mut connection, 1, &stage).await.map_err(no_ring)?;
     let PeerMessage::JoinStaged { refused } = staged else { return Err(does_not_fit()) };

@@ -41,7 +41,10 @@ impl Handler<IncarnationSeen> for RingManager {
     fn handle(&mut self, seen: IncarnationSeen, ctx: &mut Self::Context) {
         let IncarnationSeen { node, address } = seen;
         // Its own word is all there is: who cannot reach it cannot ask it for its news either.
-        let record = AddressRecord { boot: node.incarnation.boot, address };
+        // What it hosts is not in a hello: as before, until it says otherwise.
+        let known = self.gossip.addresses().get(&node.name);
+        let types = known.map(|known| known.types.clone()).unwrap_or_default();
+        let record = AddressRecord { boot: node.incarnation.boot, address, types };
         if self.gossip.learn_address(&node.name, &record) {
             let news = News { addresses: vec![node.name.clone()], ..News::default() };
             self.announce(&news, Source::Learned, ctx);

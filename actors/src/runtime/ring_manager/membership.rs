@@ -1,5 +1,6 @@
 //! How this node comes into a cluster: its own join, and the joins it stages for others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -11,7 +12,7 @@ use crate::protocol::agreement::Acceptor;
 use crate::protocol::gossip::{AddressRecord, Gossip, Held, News, Part};
 use crate::protocol::handoff::Handoff;
 use crate::protocol::hash::RingSize;
-use crate::protocol::id::{NodeId, Token, VnodeRef, VoterId};
+use crate::protocol::id::{NodeId, Token, VnodeRef, VnodeType};
 use crate::protocol::plan::{Change, JoinError, check_join};
 use crate::protocol::ring::Ring;
 use crate::runtime::message::ServingChanged;
@@ -19,7 +20,7 @@ use crate::runtime::records;
 use crate::runtime::reply::Reply;
 use crate::runtime::vnode_host::{ForgetVnodes, ObserveVnodes, StartVnodes};
 use crate::wire::admin::AdminAnswer;
-use crate::wire::message::{Hello, PROTOCOL_VERSION, PeerMessage, Purpose};
+use crate::wire::message::{Hello, Joiner, PROTOCOL_VERSION, PeerMessage, Purpose};
 
 /// Where this node stands with its cluster.
 pub(super) enum Membership {
@@ -39,12 +40,9 @@ pub(super) enum Membership {
 
 /// All vnodes of a ring that one node founded, with the tokens it speaks under.
 #[must_use]
-pub fn founded_vnodes(
-    ring: &Ring,
-    types: &[crate::protocol::id::VnodeType],
-) -> Vec<(VnodeRef, Token)> {
+pub fn founded_vnodes(ring: &Ring, types: &BTreeSet<VnodeType>) -> Vec<(VnodeRef, Token)> {
     let token = Token::minted(ring.epoch());
-    let of_type = |vnode_type: &crate::protocol::id::VnodeType| {
+    let of_type = |vnode_type: &VnodeType| {
         let vnode_type = vnode_type.clone();
         ring.size()
             .partitions()
@@ -124,7 +122,8 @@ impl RingManager {
             to: None,
         };
         let (env, voter) = (self.links.env.clone(), self.identity.voter);
-        let joining = async move { fetch_and_stage(&env, &address, hello, voter).await };
+        let types = self.types.clone();
+        let joining = async move { fetch_and_stage(&env, &address, hello, voter, types).await };
         ctx.spawn(joining.into_actor(self).map(move |joined, actor, ctx| match joined {
             Ok(joined) => actor.adopt_cluster(joined, reply, ctx),
             Err(failed) => actor.join_failed(reply, &failed),
@@ -193,10 +192,19 @@ impl RingManager {
         if let Some(Err(error)) = part.map(|part| self.gossip.merge(part)) {
             log::warn!(error:%; "what the cluster knows was refused; gossip brings it again");
         }
-        let (boot, address) = (self.me().incarnation.boot, self.identity.address.clone());
-        self.gossip.announce(boot, &address);
+        self.introduce();
         self.shown = None;
         self.tell_all(ctx);
+    }
+
+    /// Says of itself what others must know. Tells whether that is news.
+    pub(super) fn introduce(&mut self) -> bool {
+        let record = AddressRecord {
+            boot: self.me().incarnation.boot,
+            address: self.identity.address.clone(),
+            types: self.types.clone(),
+        };
+        self.gossip.announce(record)
     }
 
     /// Looks whether a staged join was committed or cleared.
@@ -247,14 +255,8 @@ impl RingManager {
     }
 
     /// Stages the join of another node.
-    pub(super) fn stage_join(
-        &mut self,
-        node: NodeId,
-        voter: VoterId,
-        address: String,
-        ring_size: RingSize,
-        ctx: &mut Context<Self>,
-    ) -> PeerMessage {
+    pub(super) fn stage_join(&mut self, joiner: Joiner, ctx: &mut Context<Self>) -> PeerMessage {
+        let Joiner { node, voter, address, ring_size, types } = joiner;
         let refused = self.check_joiner(&node, ring_size).err();
         if refused.is_some() {
             return PeerMessage::JoinStaged { refused };
@@ -266,7 +268,7 @@ impl RingManager {
         if let Err(error) = staged {
             return PeerMessage::JoinStaged { refused: Some(format!("Failed: {error}")) };
         }
-        self.gossip.learn_address(&name, &AddressRecord { boot, address });
+        self.gossip.learn_address(&name, &AddressRecord { boot, address, types });
         log::info!(node:% = name; "a join is staged");
         let news = News { staged: true, addresses: vec![name], ..News::default() };
         self.announce(&news, super::Source::Own, ctx);

@@ -36,7 +36,7 @@ impl RingManager {
             .gossip
             .tokens()
             .iter()
-            .filter(|(_, held)| held.holder == *self.me())
+            .filter(|(vnode, held)| held.holder == *self.me() && !self.stays(vnode))
             .map(|(vnode, held)| (vnode.clone(), held.clone()))
             .collect();
         due::due(&Facts {
