@@ -96,7 +96,7 @@ impl Cluster {
         Launch {
             program: PathBuf::from(env!("CARGO_BIN_EXE_tanodb")),
             listen: HostPort::loopback(0),
-            data_dir: self.folder.path().join(name.as_str()),
+            data_dir: self.data_dir(number),
             log: self.folder.path().join(format!("{name}.log")),
             settings: [size].into_iter().chain(self.settings.iter().cloned()).collect(),
             life: Life::WithStarter,
@@ -141,6 +141,11 @@ impl Cluster {
     /// A brake for a process. It is not pulled yet.
     pub fn brake(&self, number: usize) -> Brake {
         Brake::at(self.nodes[number].started.pid())
+    }
+
+    /// Where a node keeps its files.
+    pub fn data_dir(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("tanodb{}@127.0.0.1", number + 1))
     }
 
     pub fn count(&self) -> usize {

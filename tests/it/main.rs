@@ -1,6 +1,7 @@
 //! Whole programs and whole clusters.
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a failure here is a failed test")]
 
+mod bad_input;
 mod cluster;
 mod command_line;
 mod demo;
