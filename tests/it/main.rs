@@ -7,6 +7,8 @@ mod command_line;
 mod demo;
 mod devrel;
 mod during_handoff;
+mod hints;
 mod history;
 mod kills;
+mod lives;
 mod log_lines;
