@@ -11,10 +11,13 @@ mod program;
 mod shape;
 mod spread;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Serialize;
 use tanodb::client::ClientError;
+use tanodb_actors::protocol::hash::{RingHash, RingSize};
+use tanodb_actors::wire::admin::PartitionTable;
 
 use cluster::{Cluster, ClusterError};
 use ideal::{Entries, IdealError};
@@ -68,6 +71,14 @@ pub enum BenchError {
     /// The first node could not be filled.
     #[error("filling the first node: {0}")]
     Fill(#[from] ClientError),
+    /// The move was not the planned one.
+    #[error("{planned} partitions should have moved, {moved} have")]
+    NotAsPlanned {
+        /// By the plan.
+        planned: u32,
+        /// By what the nodes hold afterwards.
+        moved: usize,
+    },
     /// Not everything is where it belongs after the move: a time for that is worth nothing.
     #[error("after the move, {} partitions differ: {}", .0.len(), .0.join("; "))]
     Differs(Vec<String>),
@@ -129,6 +140,7 @@ impl Run {
 #[derive(Debug, Serialize)]
 struct EmptyFigures {
     bench: &'static str,
+    partitions: usize,
     seconds: Spread,
 }
 
@@ -179,39 +191,61 @@ pub async fn empty(extent: Extent) -> Result<(), BenchError> {
 }
 
 async fn empty_of(extent: Extent, program: &Path) -> Result<(), BenchError> {
-    let mut seconds = Vec::new();
+    let (mut seconds, mut partitions) = (Vec::new(), 0);
     for _ in 0..extent.runs() {
-        let mut cluster = Cluster::of_one(program).await?;
-        let plan = cluster.plan_joins(JOINERS).await?;
-        seconds.push(cluster.time_to_settle(&plan).await?.as_secs_f64());
+        let moved = Moved::to_joiners(Cluster::of_one(program).await?).await?;
+        seconds.push(moved.seconds);
+        partitions = moved.partitions.len();
     }
-    let figures = EmptyFigures { bench: "empty", seconds: Spread::of(seconds) };
-    println!("\nfrom commit to settled, with nothing to move: {:.3} s", figures.seconds);
+    let figures = EmptyFigures { bench: "empty", partitions, seconds: Spread::of(seconds) };
+    println!("\n{partitions} empty partitions, from commit to settled: {:.3} s", figures.seconds);
     println!("{}", serde_json::json!(figures));
     Ok(())
 }
 
 async fn run(program: &Path, shape: Shape) -> Result<Run, BenchError> {
-    let mut cluster = Cluster::of_one(program).await?;
+    let cluster = Cluster::of_one(program).await?;
     load::load(cluster.first_client(), shape).await?;
-    let plan = cluster.plan_joins(JOINERS).await?;
-    let settled = cluster.time_to_settle(&plan).await?;
-    let (size, table) = (cluster.ring_size().await?, cluster.partitions().await?);
-    let first = cluster.first_name().clone();
-    // The ideal stream has the machine for itself.
-    drop(cluster);
-    let differences = moved::differences(&moved::expected(shape, size), &table);
+    // The nodes end here: the ideal stream has the machine for itself.
+    let moved = Moved::to_joiners(cluster).await?;
+    let differences = moved::differences(&moved::expected(shape, moved.size), &moved.table);
     if !differences.is_empty() {
         return Err(BenchError::Differs(differences));
     }
-    let partitions = moved::partitions_away_from(&first, &table);
     let entry = |number| (Shape::key(number).into_bytes(), shape.value(number));
-    let entries: Entries = moved::entries_in(&partitions, shape, size).map(entry).collect();
+    let numbers = moved::entries_in(&moved.partitions, shape, moved.size);
+    let entries: Entries = numbers.map(entry).collect();
     let ideal = ideal::measure(&entries)?;
     Ok(Run {
         objects: entries.len(),
         value_bytes: entries.values().map(Vec::len).sum(),
-        handoff_seconds: settled.as_secs_f64(),
+        handoff_seconds: moved.seconds,
         ideal_seconds: ideal.as_secs_f64(),
     })
+}
+
+/// A move that is over.
+struct Moved {
+    /// From the commit until all had settled.
+    seconds: f64,
+    size: RingSize,
+    /// What every node holds afterwards.
+    table: PartitionTable,
+    /// What the first node has given away.
+    partitions: BTreeSet<RingHash>,
+}
+
+impl Moved {
+    /// Has nodes join, and moves to them what the plan gives them.
+    async fn to_joiners(mut cluster: Cluster) -> Result<Self, BenchError> {
+        let plan = cluster.plan_joins(JOINERS).await?;
+        let seconds = cluster.time_to_settle(&plan).await?.as_secs_f64();
+        let (size, table) = (cluster.ring_size().await?, cluster.partitions().await?);
+        let partitions = moved::partitions_away_from(cluster.first_name(), &table);
+        let planned: u32 = plan.transfers.iter().map(|transfer| transfer.count).sum();
+        if partitions.len() != planned as usize {
+            return Err(BenchError::NotAsPlanned { planned, moved: partitions.len() });
+        }
+        Ok(Self { seconds, size, table, partitions })
+    }
 }
