@@ -350,7 +350,8 @@ impl Request {
     ) {
         self.may_have_run |= reason.may_have_run();
         match &reason {
-            FailureReason::Stopped(_) | FailureReason::Refused(_) => {
+            // Who has run out of time would run out of it again.
+            FailureReason::Stopped(_) | FailureReason::Refused(_) | FailureReason::Expired => {
                 self.give_up(attempt, reason, effects);
             }
             FailureReason::Unreachable { .. } if !directory.is_up(&attempt.node) => {
@@ -372,7 +373,6 @@ impl Request {
             | FailureReason::Retry
             | FailureReason::Busy
             | FailureReason::Dropped
-            | FailureReason::Expired
             | FailureReason::Lost
             | FailureReason::Stalled
             | FailureReason::Unreachable { .. }

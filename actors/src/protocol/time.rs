@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// The longest time that is kept free for an answer on its way: many round trips within a data centre, and little
+/// beside a patience of seconds.
+pub const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(20);
+
 /// Microseconds since this node started. Never compared with another node's.
 #[derive(
     Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -30,6 +34,14 @@ impl Moment {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// When somebody who is asked `now` must answer, so that the answer can be passed on by this moment: a
+    /// tenth of what is left earlier, [`ANSWER_MARGIN_MAX`] at most.
+    #[must_use]
+    pub fn answer_by(self, now: Self) -> Self {
+        let margin = (self.since(now) / 10).min(ANSWER_MARGIN_MAX);
+        Self(self.0.saturating_sub(u64::try_from(margin.as_micros()).unwrap_or(u64::MAX)))
+    }
 }
 
 impl fmt::Display for Moment {
@@ -49,6 +61,15 @@ mod tests {
         assert_eq!(now, Moment(1_750_000));
         assert_eq!(now.since(then), Duration::from_millis(250));
         assert_eq!(now.to_string(), "1.750000s");
+    }
+
+    #[test]
+    fn an_answer_is_due_a_little_before_the_deadline() {
+        let now = Moment(1_000_000);
+        assert_eq!(Moment(6_000_000).answer_by(now), Moment(5_980_000));
+        assert_eq!(Moment(1_010_000).answer_by(now), Moment(1_009_000));
+        assert_eq!(now.answer_by(now), now);
+        assert_eq!(now.answer_by(Moment(6_000_000)), now, "what has passed stays");
     }
 
     #[test]

@@ -128,3 +128,37 @@ fn a_grant_that_does_not_arrive_is_said_again() {
 fn a_grant_whose_answer_does_not_arrive_is_asked_for_again() {
     run(breaks_while_granting("bob", "ada"));
 }
+
+#[test]
+fn a_target_that_is_killed_on_the_way_leaves_everything_at_the_source() {
+    run(async {
+        let mut town = Town::of("ada").await;
+        let [key, ..] = town.hold_one_up().await;
+        town.kill("bob").await;
+        until("the vnode waits for bob", async || {
+            let waiting = town.transfers("ada").await.waiting;
+            waiting.iter().any(|row| row.why.contains("the target 'bob@town' is down"))
+        })
+        .await;
+        town.put("ada", key, 7).await;
+        assert_eq!(town.get("ada", key).await, Some(7));
+        let held = town.node("ada").partitions().await;
+        assert!(held.iter().any(|row| row.state == "Owner" && row.objects == 161), "{held:?}");
+    });
+}
+
+#[test]
+fn what_was_staged_goes_when_its_source_is_killed() {
+    run(async {
+        let mut town = Town::of("ada").await;
+        town.hold_one_up().await;
+        let is_staged = async |town: &Town| {
+            let held = town.node("bob").partitions().await;
+            // Others may have been confirmed at that moment: they may be the only complete copy and stay.
+            held.iter().any(|row| row.container == "staging" && row.objects > 0)
+        };
+        assert!(is_staged(&town).await);
+        town.kill("ada").await;
+        until("nothing is staged", async || !is_staged(&town).await).await;
+    });
+}

@@ -66,6 +66,25 @@ fn a_command_is_handled_forwarded_or_dropped_as_its_author_says() {
 }
 
 #[test]
+fn a_parked_command_whose_time_is_up_is_answered_as_not_executed() {
+    run(async {
+        let (town, [key, ..]) = held_up().await;
+        let put = NumberCommand { action: Action::Put(key, 7), during: During::Forward };
+        let soon = Ask { deadline: Duration::from_millis(200), ..Ask::single() };
+        // On a machine that is busy at that moment the answer comes too late; then nobody knows.
+        until("the answer says that it was not executed", async || {
+            let answer = town.say("ada", key, put.clone(), soon).await;
+            let Err(AskError::Failed(error)) = answer else { panic!("{answer:?}") };
+            error.to_string().contains("expired before it was executed")
+        })
+        .await;
+        town.roads.resume_transfers("ada", "bob");
+        town.settled().await;
+        assert_eq!(town.get("bob", key).await, None);
+    });
+}
+
+#[test]
 fn a_parked_command_runs_at_the_source_when_the_handoff_is_cancelled() {
     run(async {
         let (town, [key, other, _]) = held_up().await;

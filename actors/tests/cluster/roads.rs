@@ -116,6 +116,13 @@ impl Roads {
         self.shared().accidents.contains_key(&(from, to))
     }
 
+    /// A node was killed. Another town's may get its port.
+    pub fn nobody_lives_at(&self, address: &str) {
+        self.change(|shared| {
+            shared.places.remove(address);
+        });
+    }
+
     /// The transport of one node.
     pub fn of(&self, me: Name) -> Arc<dyn Transport> {
         Arc::new(Road { me, roads: self.clone() })
@@ -132,7 +139,7 @@ impl Transport for Road {
         let (from, roads, address) = (self.me, self.roads.clone(), to.to_owned());
         Box::pin(async move {
             let Some(to) = roads.shared().places.get(&address).copied() else {
-                return Err(io::Error::other(format!("nobody lives at {address}")));
+                return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody lives there"));
             };
             if roads.shared().cut.contains(&(from, to)) {
                 return Err(io::Error::other(format!("the road from {from} to {to} is cut")));

@@ -104,6 +104,7 @@ impl Town {
         let resident = self.residents.remove(name).unwrap();
         resident.life.abort();
         let _ = resident.life.await;
+        self.roads.nobody_lives_at(resident.node.address());
     }
 
     pub fn node(&self, name: Name) -> &Node {

@@ -201,13 +201,21 @@ fn an_owner_that_is_up_is_asked_again_and_not_replaced() {
         failed(FailureReason::Busy),
         failed(FailureReason::Dropped),
         failed(FailureReason::Lost),
-        failed(FailureReason::Expired),
     ] {
         let (mut request, _) = world.begin(quorum(3, 2, 0), true);
         assert_eq!(shown(&request.step(said(0, slow), &world)), "pause");
         assert_eq!(shown(&request.step(Event::TimerFired(PauseId(0)), &world)), "a1");
         assert_eq!(shown(&request.step(not_sent(3), &world)), "pause");
     }
+}
+
+#[test]
+fn an_owner_whose_time_was_up_is_not_asked_again() {
+    let world = World::of("abcdeabc");
+    let (mut request, _) = world.begin(quorum(3, 2, 0), true);
+    let expired = failed(FailureReason::Expired);
+    assert_eq!(shown(&request.step(said(0, expired.clone()), &world)), "");
+    assert_eq!(shown(&request.step(said(1, expired), &world)), "unmet 0?", "the third may run it");
 }
 
 #[test]

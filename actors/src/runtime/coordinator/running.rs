@@ -182,24 +182,30 @@ impl Coordinator {
     fn send(&mut self, number: RequestNumber, sending: Sending, ctx: &mut Context<Self>) {
         let Some(under_way) = self.requests.get(&number) else { return };
         let Sending { attempt, partition, to, token, role } = sending;
-        let deadline = under_way.deadline;
+        let (deadline, now) = (under_way.deadline, self.env.clock.now());
+        // A replica that did not execute it in time can still say so.
+        let answer_by = deadline.answer_by(now);
         let mut envelope = under_way.envelope.clone();
         envelope.vnode.partition = partition;
-        envelope.deadline_ms = millis_until(deadline, self.env.clock.now());
+        envelope.deadline_ms = millis_until(answer_by, now);
         let is_here = to == self.me.name;
         let coordinator = ctx.address();
         match (role, is_here) {
             (Role::Owner, true) => {
                 let (reply, answer) = replies::reply(answers::UNANSWERED);
                 let execute = Execute { envelope, token, forwarded: None };
-                self.links.execute_here.do_send(ExecuteHere { execute, deadline, reply });
+                self.links.execute_here.do_send(ExecuteHere {
+                    execute,
+                    deadline: answer_by,
+                    reply,
+                });
                 hear(coordinator, number, async move { answers::here(attempt, answer.await) });
             }
             (Role::StandIn { instead_of }, true) => {
                 self.report.hints += 1;
                 let (reply, answer) = replies::reply(answers::UNANSWERED);
                 let hint = Hint { envelope, token, instead_of };
-                self.links.hint_here.do_send(HintHere { hint, deadline, reply });
+                self.links.hint_here.do_send(HintHere { hint, deadline: answer_by, reply });
                 hear(coordinator, number, async move { answers::here(attempt, answer.await) });
             }
             (role, false) => {

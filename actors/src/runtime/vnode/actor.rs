@@ -26,6 +26,7 @@ use crate::protocol::handoff::{Effect, Event, Handoff, Ignored, Incoming, Outgoi
 use crate::protocol::hash::{RingHash, RingSize};
 use crate::protocol::id::{Incarnation, NodeId, TransferId, VnodeRef};
 use crate::protocol::stream::Stream;
+use crate::protocol::time::Moment;
 use crate::runtime::chapter;
 use crate::runtime::env::Env;
 use crate::runtime::message::{AskPeer, TellPeer};
@@ -117,8 +118,8 @@ pub struct VnodeActor {
     pub(super) ended_because: Option<CancelReason>,
     pub(super) receipt: Option<Receipt>,
     stop_reason: Option<String>,
-    /// Whether a look at parked commands is due.
-    pub(super) is_sweeping: bool,
+    /// When parked commands are looked at next, if any is parked.
+    pub(super) sweep: Option<(Moment, SpawnHandle)>,
     /// Whether the actor was told to end; what is left is handed to the host by `Drop`.
     is_purging: bool,
 }
@@ -152,7 +153,7 @@ impl VnodeActor {
             ended_because: None,
             receipt: remains.receipt,
             stop_reason: None,
-            is_sweeping: false,
+            sweep: None,
             is_purging: false,
         }
     }

@@ -1,8 +1,6 @@
 //! Commands at a vnode: admission by token, execution, the author's choice during a handoff, forwarding to
 //! the target of a fence, and the queue of a target that waits for its grant.
 
-use std::time::Duration;
-
 use actix::prelude::*;
 use bytes::Bytes;
 
@@ -13,12 +11,10 @@ use super::raw::{Change, Changes, RawAnswer};
 use super::{CommandContext, HandoffChoice};
 use crate::protocol::handoff::{Handoff, Outgoing, Route};
 use crate::protocol::id::Token;
+use crate::protocol::time::Moment;
 use crate::runtime::message::{AskPeer, PeerError};
 use crate::runtime::reply::reply;
 use crate::wire::message::{CancelReason, Outcome, PeerMessage};
-
-/// How late a parked command may be answered that its deadline has passed.
-const SWEEP_EVERY: Duration = Duration::from_millis(50);
 
 impl Handler<Admitted> for VnodeActor {
     type Result = ();
@@ -184,7 +180,8 @@ impl VnodeActor {
         ctx: &mut Context<Self>,
     ) {
         let Admitted { mut execute, deadline, reply: asked, permit, known: _ } = admitted;
-        let left = deadline.since(self.links.env.clock.now()).as_millis();
+        let now = self.links.env.clock.now();
+        let left = deadline.answer_by(now).since(now).as_millis();
         execute.envelope.deadline_ms = u32::try_from(left).unwrap_or(u32::MAX);
         execute.forwarded = Some(outgoing.transfer);
         let (answer, answered) = reply(Err(PeerError::Lost));
@@ -231,21 +228,23 @@ impl VnodeActor {
             admitted.reply.answer(Outcome::Busy);
             return;
         }
-        self.sweep_later(ctx);
+        self.sweep_at(admitted.deadline, ctx);
         match shelf {
             Shelf::Parked => self.parked.push_back(admitted),
             Shelf::Queue => self.queued.push_back(admitted),
         }
     }
 
-    /// Looks for parked commands whose deadline has passed, while any is parked.
-    fn sweep_later(&mut self, ctx: &mut Context<Self>) {
-        if self.is_sweeping {
-            return;
+    /// Looks for commands whose deadline has passed at this moment, or before it if that is planned.
+    fn sweep_at(&mut self, deadline: Moment, ctx: &mut Context<Self>) {
+        match self.sweep {
+            Some((planned, _)) if planned <= deadline => return,
+            Some((_, later)) => drop(ctx.cancel_future(later)),
+            None => {}
         }
-        self.is_sweeping = true;
-        let sleeping = self.links.env.clock.sleep(SWEEP_EVERY);
-        ctx.spawn(sleeping.into_actor(self).map(|(), _, ctx| ctx.notify(DeadlinePassed)));
+        let sleeping = self.links.env.clock.sleep_until(deadline).into_actor(self);
+        let sweep = ctx.spawn(sleeping.map(|(), _, ctx| ctx.notify(DeadlinePassed)));
+        self.sweep = Some((deadline, sweep));
     }
 
     /// Executes what was parked: the attempt is over and this node still speaks for the vnode.
@@ -294,7 +293,7 @@ impl Handler<DeadlinePassed> for VnodeActor {
     type Result = ();
 
     fn handle(&mut self, _: DeadlinePassed, ctx: &mut Self::Context) {
-        self.is_sweeping = false;
+        self.sweep = None;
         let now = self.links.env.clock.now();
         for shelf in [&mut self.parked, &mut self.queued] {
             let (late, waiting): (Vec<_>, Vec<_>) =
@@ -304,8 +303,9 @@ impl Handler<DeadlinePassed> for VnodeActor {
                 admitted.reply.answer(Outcome::Expired);
             }
         }
-        if !self.parked.is_empty() || !self.queued.is_empty() {
-            self.sweep_later(ctx);
+        let waiting = self.parked.iter().chain(&self.queued);
+        if let Some(next) = waiting.map(|admitted| admitted.deadline).min() {
+            self.sweep_at(next, ctx);
         }
     }
 }

@@ -414,8 +414,9 @@ impl Handler<SourceGone> for VnodeActor {
         let Some(incoming) = self.handoff.incoming() else { return };
         if incoming.source.name == gone.node && gone.alive.as_ref() != Some(&incoming.source) {
             let (transfer, partition) = (incoming.transfer, self.shown());
-            log::warn!(transfer:%, partition:%, source:% = incoming.source; "the source is gone");
+            let source = incoming.source.clone();
             if self.happened(Event::SourceLost { transfer }, ctx).is_ok() {
+                log::warn!(transfer:%, partition:%, source:%; "the source is gone");
                 told(transfer, chapter::HANDOFF_CANCELLED, &[&partition, &"the source is gone"]);
             }
         }
