@@ -83,6 +83,7 @@
 //! - [`wire`]: bytes between nodes.
 //! - `runtime`: the actors, which carry out what `protocol` decides. It is a feature, on by default; the other
 //!   two build without actix and tokio.
+//! - `sim`: the same actors as a whole cluster on one thread, in virtual time, from a seed. A feature for tests.
 //!
 //! What most programs need is named here at the root.
 #![deny(missing_docs, unreachable_pub)]
@@ -92,6 +93,9 @@ pub mod wire;
 
 #[cfg(feature = "runtime")]
 pub mod runtime;
+
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use protocol::hash::{RingHash, RingSize, key_hash};
 pub use protocol::id::{NodeId, NodeName, OpId, Partition, VnodeType};

@@ -1,0 +1,8 @@
+//! The simulated cluster: the actors of [`crate::runtime`], unchanged, many nodes on one thread, in virtual
+//! time, from a seed.
+//!
+//! Owns: the world around the nodes (network, disks, clocks, the order of polls), what clients were told, and
+//! the search for the smallest run that fails. It implements no actor: what runs here is what runs in a
+//! process.
+
+pub mod harness;
