@@ -9,7 +9,7 @@ mod files;
 mod folder;
 mod memory;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::sync::Arc;

@@ -5,4 +5,5 @@
 //! the search for the smallest run that fails. It implements no actor: what runs here is what runs in a
 //! process.
 
+pub mod disk;
 pub mod harness;

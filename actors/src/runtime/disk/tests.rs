@@ -17,7 +17,7 @@ fn open(folder: &Path) -> FolderDisk {
     FolderDisk::open(folder, &node()).unwrap()
 }
 
-async fn both(disk: &dyn Disk, record: &str) -> [Option<Vec<u8>>; 2] {
+pub(crate) async fn both(disk: &dyn Disk, record: &str) -> [Option<Vec<u8>>; 2] {
     let newest = disk.read(record, Version::Newest).await.unwrap();
     [newest, disk.read(record, Version::Previous).await.unwrap()]
 }
@@ -27,7 +27,7 @@ fn some(text: &str) -> Option<Vec<u8>> {
 }
 
 /// The suite for every back end.
-async fn keeps_its_promises(disk: &dyn Disk) {
+pub(crate) async fn keeps_its_promises(disk: &dyn Disk) {
     assert_eq!(both(disk, "ring").await, [None, None]);
     disk.write("ring", b"one".into()).await.unwrap();
     assert_eq!(both(disk, "ring").await, [some("one"), None]);
