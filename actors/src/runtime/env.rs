@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::arbiters::Arbiters;
 use super::clock::Clock;
 use super::disk::Disk;
+use super::observe::Watched;
 use super::rng::Rng;
 use super::transport::Transport;
 use crate::protocol::id::NodeName;
@@ -29,6 +30,8 @@ pub struct Env {
     pub clock: Clock,
     /// What it keeps over a restart.
     pub disk: Arc<dyn Disk>,
+    /// Who is told what it does.
+    pub watched: Watched,
 }
 
 #[cfg(test)]
@@ -49,6 +52,7 @@ pub(crate) mod testing {
             rng: Rng::seeded(seed),
             clock: Clock::starting_at(1_700_000_000_000),
             disk: Arc::new(MemoryDisk::default()),
+            watched: Watched::by_nobody(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod items;
 pub mod message;
 pub mod network;
 pub mod node;
+pub mod observe;
 pub mod proposer;
 pub mod records;
 pub mod reply;

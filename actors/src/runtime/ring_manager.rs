@@ -43,6 +43,7 @@ use crate::runtime::message::{
     TellPeer, TokensLearned,
 };
 use crate::runtime::network::message::{GossipArrived, GossipGiven, GossipWanted, PassOn, Spread};
+use crate::runtime::observe::Observed;
 use crate::runtime::records;
 use crate::runtime::timers::Timers;
 use crate::runtime::vnode_host::VnodeHost;
@@ -292,6 +293,10 @@ impl RingManager {
         for recipient in &self.links.ring {
             recipient.do_send(RingChanged(Arc::clone(&ring)));
         }
+        self.links
+            .env
+            .watched
+            .saw(|| Observed::RingAdopted { epoch: ring.epoch(), digest: ring.digest() });
         self.emit(&OwnershipChanged::RingAdopted { ring });
         self.cancel_superseded(ctx);
     }

@@ -5,5 +5,13 @@
 //! the search for the smallest run that fails. It implements no actor: what runs here is what runs in a
 //! process.
 
+pub mod cluster;
 pub mod disk;
+pub mod driver;
+pub mod failure;
 pub mod harness;
+pub mod invariant;
+pub mod network;
+mod panics;
+pub mod trace;
+mod watch;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tanodb_actors::runtime::arbiters::Arbiters;
 use tanodb_actors::runtime::clock::Clock;
+use tanodb_actors::runtime::observe::Watched;
 use tanodb_actors::runtime::rng::Rng;
 use tanodb_actors::wire::admin::TransferReport;
 use tanodb_actors::{
@@ -92,6 +93,7 @@ impl Town {
             rng: Rng::seeded(name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte))),
             clock: clock.clone(),
             disk: std::sync::Arc::new(MemoryDisk::default()),
+            watched: Watched::by_nobody(),
         };
         let home = LocalSet::new();
         let node = home.run_until(Node::start(env, self.settings.clone(), kinds)).await.unwrap();

@@ -6,6 +6,7 @@ use tanodb_actors::runtime::disk::MemoryDisk;
 use tanodb_actors::runtime::env::Env;
 use tanodb_actors::runtime::items::MemoryEngine;
 use tanodb_actors::runtime::node::{Node, NodeSettings};
+use tanodb_actors::runtime::observe::Watched;
 use tanodb_actors::runtime::rng::Rng;
 use tanodb_actors::runtime::tcp::Tcp;
 use tanodb_actors::runtime::vnode::kind::{ItemsKind, VnodeKind};
@@ -21,6 +22,7 @@ async fn a_node() -> Node {
         rng: Rng::seeded(1),
         clock: Clock::real(),
         disk: Arc::new(MemoryDisk::default()),
+        watched: Watched::by_nobody(),
     };
     let settings = NodeSettings { ring_size: RingSize::new(8).unwrap(), ..NodeSettings::default() };
     let engine = || Box::new(MemoryEngine::default());

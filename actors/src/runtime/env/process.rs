@@ -8,6 +8,7 @@ use crate::protocol::id::NodeName;
 use crate::runtime::arbiters::Arbiters;
 use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
+use crate::runtime::observe::Watched;
 use crate::runtime::rng::Rng;
 use crate::runtime::tcp::Tcp;
 
@@ -29,6 +30,7 @@ impl Env {
             rng: Rng::seeded(getrandom::u64()?),
             clock: Clock::real(),
             disk: Arc::new(disk),
+            watched: Watched::by_nobody(),
         })
     }
 }

@@ -30,6 +30,7 @@ use crate::protocol::time::Moment;
 use crate::runtime::chapter;
 use crate::runtime::env::Env;
 use crate::runtime::message::{AskPeer, TellPeer};
+use crate::runtime::observe::Observed;
 use crate::runtime::records;
 use crate::runtime::reply::Reply;
 use crate::runtime::timers::Timers;
@@ -192,10 +193,14 @@ impl VnodeActor {
         let partition = self.shown();
         let before = std::mem::replace(&mut self.handoff, Handoff::absent());
         let was = before.to_string();
+        let stood = self.links.env.watched.is_watched().then(|| before.clone());
         match before.step(event.clone()) {
             Step::Moved(next, effects) => {
                 log::debug!(partition:%, from = was.as_str(), to = next.to_string().as_str(); "vnode moved");
                 self.handoff = next;
+                if let Some(before) = stood {
+                    self.moved_from(before);
+                }
                 if let Some(outgoing) = self.handoff.outgoing() {
                     let (transfer, state) = (outgoing.transfer, self.handoff.to_string());
                     self.tell_manager(VnodeNews::AttemptMoved { transfer, state });
@@ -211,6 +216,14 @@ impl VnodeActor {
                 Err(ignored)
             }
         }
+    }
+
+    fn moved_from(&self, before: Handoff) {
+        self.links.env.watched.saw(|| Observed::VnodeMoved {
+            vnode: self.vnode.clone(),
+            before,
+            after: self.handoff.clone(),
+        });
     }
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
@@ -281,6 +294,11 @@ impl VnodeActor {
             let transfer = outgoing.transfer;
             if self.owned.as_mut().is_none_or(|owned| owned.delete()) {
                 self.owned = None;
+                self.links.env.watched.saw(|| Observed::Deleted {
+                    vnode: self.vnode.clone(),
+                    transfer,
+                    receipt: self.receipt.clone(),
+                });
                 self.tell_manager(VnodeNews::Deleted { transfer });
                 let _ = self.happened(Event::Purged, ctx);
             } else {
@@ -368,6 +386,10 @@ impl Actor for VnodeActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        self.links.env.watched.saw(|| Observed::VnodeStarted {
+            vnode: self.vnode.clone(),
+            state: self.handoff.clone(),
+        });
         let handoff = std::mem::replace(&mut self.handoff, Handoff::absent());
         match handoff.restarted() {
             Step::Moved(next, effects) => {

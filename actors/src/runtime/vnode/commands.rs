@@ -13,6 +13,7 @@ use crate::protocol::handoff::{Handoff, Outgoing, Route};
 use crate::protocol::id::Token;
 use crate::protocol::time::Moment;
 use crate::runtime::message::{AskPeer, PeerError};
+use crate::runtime::observe::Observed;
 use crate::runtime::reply::reply;
 use crate::wire::message::{CancelReason, Outcome, PeerMessage};
 
@@ -109,10 +110,12 @@ impl VnodeActor {
         };
         match owned.handle_command(&envelope.command, &context) {
             RawAnswer::Reply(reply, changes) => {
+                self.executed(&context, &changes);
                 self.changed(changes, ctx);
                 admitted.reply.answer(Outcome::Done { reply });
             }
             RawAnswer::NoReply(changes) => {
+                self.executed(&context, &changes);
                 self.changed(changes, ctx);
                 admitted.reply.answer(Outcome::Done { reply: Bytes::new() });
             }
@@ -123,6 +126,18 @@ impl VnodeActor {
             }
             RawAnswer::Refused(reason) => admitted.reply.answer(Outcome::Refused { reason }),
         }
+    }
+
+    fn executed(&self, context: &CommandContext, changes: &Changes) {
+        let Some(token) = self.handoff.token() else { return };
+        self.links.env.watched.saw(|| Observed::Executed {
+            vnode: self.vnode.clone(),
+            token,
+            op: context.op,
+            stamp: context.stamp,
+            dot: context.dot,
+            changes: changes.items.len() + changes.ranges.len(),
+        });
     }
 
     /// Hands the changes of a command to the stream, in the order in which they were made.

@@ -20,6 +20,7 @@ use crate::protocol::hints::{Due, due};
 use crate::protocol::id::{Epoch, NodeName, Token, TransferId};
 use crate::protocol::time::Moment;
 use crate::runtime::chapter;
+use crate::runtime::observe::Observed;
 use crate::runtime::vnode::Class;
 use crate::wire::message::{CancelReason, Outcome, PartContent};
 use crate::wire::page::PageSlices;
@@ -151,10 +152,12 @@ impl VnodeActor {
             }
             RawAnswer::Reply(reply, _) => {
                 set.last_write = now;
+                self.hinted(generation, context);
                 Outcome::Done { reply }
             }
             RawAnswer::NoReply(_) => {
                 set.last_write = now;
+                self.hinted(generation, context);
                 Outcome::Done { reply: Bytes::new() }
             }
             RawAnswer::Async(_) => {
@@ -164,6 +167,19 @@ impl VnodeActor {
             RawAnswer::Stop(reason) => Outcome::Stopped { reason },
             RawAnswer::Refused(reason) => Outcome::Refused { reason },
         }
+    }
+
+    fn hinted(&self, generation: u64, context: &CommandContext) {
+        self.links.env.watched.saw(|| Observed::Hinted {
+            vnode: self.vnode.clone(),
+            generation,
+            op: context.op,
+        });
+    }
+
+    fn hints_dropped(&self, generation: u64) {
+        let vnode = || self.vnode.clone();
+        self.links.env.watched.saw(|| Observed::HintsDropped { vnode: vnode(), generation });
     }
 
     /// A command that changed nothing here may find something in generations on their way home. One that
@@ -240,6 +256,7 @@ impl VnodeActor {
             }
         }
         log::info!(partition:%, generation; "own hints have joined what this node owns");
+        self.hints_dropped(generation);
         self.discarded.push_back(set.container);
         self.start_purging(ctx);
     }
@@ -347,6 +364,7 @@ impl VnodeActor {
         let to = format!("{{{partition},'{}'}}", going.outgoing.target.name);
         told(transfer, chapter::HANDOFF_FINISHED, &[&partition, &to]);
         told(transfer, chapter::DELETE, &[&partition]);
+        self.hints_dropped(generation);
         self.discarded.push_back(set.container);
         self.start_purging(ctx);
         self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled: None });

@@ -7,7 +7,7 @@ use crate::protocol::handoff::Handoff;
 use crate::protocol::id::{Incarnation, NodeId, Token, TransferId, VnodeRef};
 
 /// Proof that a target held everything before the source deleted anything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Receipt {
     /// The transfer.
     pub transfer: TransferId,
