@@ -12,6 +12,7 @@ use crate::document::{
 };
 
 const SOURCE: &str = "actors/src/protocol/handoff.rs";
+const ROUTE: &str = "actors/src/protocol/handoff/route.rs";
 
 /// The attempt that every state of a source is in.
 const GIVEN: TransferId = TransferId { nonce: 1, number: 1 };
@@ -146,7 +147,7 @@ fn the_walk_leaves_nothing_out() {
     let walked = states();
     assert_all_are_walked(SOURCE, "Handoff", walked.iter().map(|(_, state)| state.to_string()));
     let routes = walked.iter().map(|(_, state)| variant_of(&state.route()));
-    assert_all_are_walked(SOURCE, "Route", routes);
+    assert_all_are_walked(ROUTE, "Route", routes);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tanodb_actors::protocol::quorum::{FailureReason, Quorum, Verdict};
 use tanodb_actors::protocol::request::{
     AttemptId, Directory, Effect, Event, Request, Role, Said, Start,
 };
+use tanodb_actors::protocol::rules::Rules;
 
 use crate::document::{assert_all_are_walked, assert_in_document, folded, table, variant_of};
 
@@ -68,6 +69,7 @@ fn after(event: &Event, case: Case) -> String {
         quorum: Quorum::new(case.n, case.needed, 0).unwrap(),
         stand_ins: case.n > 1,
         jitter: 0,
+        rules: Rules::default(),
     };
     let (mut request, sent) = Request::start(start, &world).unwrap();
     assert_eq!(sent.len(), usize::from(case.n));

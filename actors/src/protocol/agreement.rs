@@ -19,6 +19,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::{Epoch, VoterId};
+#[cfg(tanodb_mutants)]
+use super::mutant::Mutant;
+use super::rules::Rules;
 
 pub mod proposer;
 
@@ -152,13 +155,21 @@ pub struct Acceptor<V> {
     epoch: Epoch,
     promised: Option<Ballot>,
     accepted: Option<AcceptedValue<V>>,
+    #[serde(skip)]
+    rules: Rules,
 }
 
 impl<V: Clone + Eq> Acceptor<V> {
     /// A vote that was not asked for anything yet, on the epoch after `ring`.
     #[must_use]
     pub fn after(ring: Epoch) -> Self {
-        Self { epoch: ring.next(), promised: None, accepted: None }
+        Self { epoch: ring.next(), promised: None, accepted: None, rules: Rules::default() }
+    }
+
+    /// The same by given rules.
+    #[must_use]
+    pub fn under(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// The epoch that is to be decided.
@@ -172,7 +183,7 @@ impl<V: Clone + Eq> Acceptor<V> {
     /// Make the ring durable first: between the two, a restart finds the old vote, and calls this again.
     #[must_use]
     pub fn learned(self, ring: Epoch) -> Self {
-        if ring < self.epoch { self } else { Self::after(ring) }
+        if ring < self.epoch { self } else { Self::after(ring).under(self.rules) }
     }
 
     /// Answers one question. Asked the same again, it answers the same.
@@ -185,7 +196,13 @@ impl<V: Clone + Eq> Acceptor<V> {
             return self.unchanged(Answer::EpochAhead { deciding });
         }
         let ballot = question.ballot();
-        if let Some(promised) = self.promised.filter(|promised| ballot < *promised) {
+        let outbid_by = self.promised.filter(|promised| ballot < *promised);
+        #[cfg(tanodb_mutants)]
+        let outbid_by = outbid_by.filter(|_| match &question {
+            Ask::Prepare { .. } => true,
+            Ask::Accept { .. } => !self.rules.breaks(Mutant::AcceptBelowPromise),
+        });
+        if let Some(promised) = outbid_by {
             return self.unchanged(Answer::Nack { promised });
         }
         match question {
@@ -200,6 +217,10 @@ impl<V: Clone + Eq> Acceptor<V> {
             return self.unchanged(answer);
         }
         self.promised = Some(ballot);
+        #[cfg(tanodb_mutants)]
+        if self.rules.breaks(Mutant::PromiseNotDurable) {
+            return self.unchanged(answer);
+        }
         Answered { acceptor: self, persist: Persist::BeforeAnswering, answer }
     }
 

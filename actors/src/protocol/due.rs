@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use crate::protocol::gossip::Held;
 use crate::protocol::id::{NodeId, NodeName, TransferId, VnodeRef};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::protocol::ring::Ring;
+use crate::protocol::rules::Rules;
 use crate::protocol::time::Moment;
 
 /// The wait after a first failed attempt; doubles with each up to [`RETRY_AFTER_MAX`].
@@ -108,6 +111,8 @@ pub struct Facts<'a> {
     pub slots_free: u16,
     /// Outbound slots.
     pub slots: u16,
+    /// The rules it is decided by.
+    pub rules: Rules,
     /// Now.
     pub now: Moment,
 }
@@ -165,7 +170,10 @@ fn wait_of(facts: &Facts<'_>, vnode: &VnodeRef, target: &NodeId) -> Option<Wait>
 /// Lets as many start as there are free slots, the targets taking turns.
 fn give_slots(facts: &Facts<'_>, moves: &mut [Move]) {
     let mut by_target: BTreeMap<NodeName, Vec<usize>> = BTreeMap::new();
-    for (place, due) in moves.iter().enumerate().filter(|(_, due)| due.wait.is_none()) {
+    let may_start = |due: &Move| due.wait.is_none();
+    #[cfg(tanodb_mutants)]
+    let may_start = |due: &Move| may_start(due) || facts.rules.breaks(Mutant::WaitingTakesTurns);
+    for (place, due) in moves.iter().enumerate().filter(|(_, due)| may_start(due)) {
         by_target.entry(due.target.name.clone()).or_default().push(place);
     }
     let rounds = by_target.values().map(Vec::len).max().unwrap_or(0);
@@ -264,6 +272,7 @@ mod tests {
             failures: &world.failures,
             slots_free,
             slots: 2,
+            rules: Rules::default(),
             now: Moment(1_000_000),
         })
     }

@@ -2,7 +2,8 @@
 //!
 //! A vnode is in exactly one [`Handoff`] state. [`Handoff::step`] takes the state and one [`Event`] and
 //! answers with the next state and the [`Effect`]s to carry out, in order. Nothing here reads a clock, draws
-//! a random number or knows an actor. Where a command runs in a state is [`Handoff::route`].
+//! a random number or knows an actor. Where a command runs in a state is [`Handoff::route`], what becomes of one
+//! that came here [`Handoff::admit`].
 //!
 //! ```text
 //! source:  Owner --> Sending --> Fenced --> Granting --> Retired --> Purging --> Absent
@@ -27,6 +28,7 @@
 
 #[cfg(test)]
 mod exploration;
+mod route;
 mod step;
 
 use std::fmt;
@@ -34,6 +36,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::id::{NodeId, Token, TransferId};
+
+pub use route::{Admission, Asked, Refused, Route};
 
 /// What an owner knows of its ownership.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -304,25 +308,6 @@ pub enum Step {
     Stayed(Handoff, Ignored),
 }
 
-/// Where a command runs while the vnode is in a state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
-    /// Here, under this token.
-    Here(Token),
-    /// At the target of the transfer that fenced it.
-    Forward(Outgoing),
-    /// Here, once the grant has come; only what the source forwards under this transfer.
-    Queue(TransferId),
-    /// At whoever holds this token.
-    Moved(Token, NodeId),
-    /// Shortly, here: a record is being made durable.
-    Soon,
-    /// Not here; the node's table of tokens knows more.
-    Elsewhere,
-    /// Nowhere until this node is readmitted.
-    Lost(Token),
-}
-
 impl Handoff {
     /// A vnode that this node neither holds nor speaks for.
     #[must_use]
@@ -334,27 +319,6 @@ impl Handoff {
     #[must_use]
     pub fn owner(token: Token) -> Self {
         Self::Owner(Ownership { token, predecessor: None, rebuilding: false })
-    }
-
-    /// Where a command runs.
-    #[must_use]
-    pub fn route(&self) -> Route {
-        match self {
-            Self::Owner(ownership) | Self::Sending(ownership, _) => Route::Here(ownership.token),
-            Self::Fenced { outgoing, .. } | Self::Granting { outgoing, .. } => {
-                Route::Forward(outgoing.clone())
-            }
-            Self::Staging(incoming)
-            | Self::CaughtUp(incoming)
-            | Self::Holding { incoming, .. }
-            | Self::Accepting { incoming, .. } => Route::Queue(incoming.transfer),
-            Self::Retired { granted, outgoing } | Self::Purging { granted, outgoing } => {
-                Route::Moved(*granted, outgoing.target.clone())
-            }
-            Self::Resuming(_) => Route::Soon,
-            Self::Absent { .. } => Route::Elsewhere,
-            Self::Lost { token } => Route::Lost(*token),
-        }
     }
 
     /// The token under which this node speaks, or spoke last, for the vnode.

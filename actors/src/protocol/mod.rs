@@ -13,12 +13,15 @@ pub mod hash;
 pub mod hints;
 pub mod id;
 pub mod liveness;
+#[cfg(tanodb_mutants)]
+pub mod mutant;
 pub mod plan;
 pub mod preference;
 pub mod quorum;
 pub mod receiver;
 pub mod request;
 pub mod ring;
+pub mod rules;
 pub mod sender;
 pub mod slots;
 pub mod stamp;

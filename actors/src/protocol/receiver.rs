@@ -9,6 +9,10 @@ mod exploration;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
+use crate::protocol::rules::Rules;
+
 /// Bytes a source may send beyond what is acknowledged. Enough to hide a round trip at a gigabyte a second,
 /// little enough to hold for every slot.
 pub const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
@@ -156,6 +160,16 @@ fn ended(failure: Failure) -> Step {
 impl Receiver {
     /// Answers one event.
     pub fn step(self, event: Event) -> Step {
+        self.step_under(event, Rules::default())
+    }
+
+    /// The same by given rules.
+    #[cfg_attr(not(tanodb_mutants), expect(unused_variables, reason = "all rules are kept"))]
+    pub fn step_under(self, event: Event, rules: Rules) -> Step {
+        #[cfg(tanodb_mutants)]
+        if event == Event::Failed(Failure::Silent) && rules.breaks(Mutant::SilenceIgnored) {
+            return moved(self, vec![]);
+        }
         match self {
             state @ (Self::Confirmed | Self::Ended) => moved(state, vec![]),
             state @ (Self::Opening

@@ -36,6 +36,8 @@ use serde::{Deserialize, Serialize};
 use super::gossip::Held;
 use super::hash::RingSize;
 use super::id::{NodeName, Partition, Token};
+#[cfg(tanodb_mutants)]
+use super::mutant::Mutant;
 use super::preference::primaries;
 use super::quorum::{
     AnswerKind, FailureReason, QuorumError, ReplicaFault, ReplicaOutcome, Tally, TallyEvent,
@@ -158,6 +160,7 @@ impl Request {
         let replicas: Vec<Replica> = partitions.into_iter().map(replica).collect();
         let asked = |one: &Replica| (one.partition, one.held.holder.name.clone());
         let tally = Tally::new(start.quorum, replicas.iter().map(asked).collect())?;
+        let tally = tally.under(start.rules);
         let mut request = Self {
             phase: Phase::Waiting(tally),
             replicas,
@@ -225,7 +228,10 @@ impl Request {
                 self.replied(attempt, Said::Failed(reason), directory, &mut effects);
             }
             Event::Lost { attempt } => {
-                let reason = FailureReason::Unreachable { may_have_run: true };
+                let may_have_run = true;
+                #[cfg(tanodb_mutants)]
+                let may_have_run = may_have_run && !self.start.rules.breaks(Mutant::LostIsNotRun);
+                let reason = FailureReason::Unreachable { may_have_run };
                 self.replied(attempt, Said::Failed(reason), directory, &mut effects);
             }
             Event::PeerDown(node) => self.peer_down(&node, directory, &mut effects),
@@ -239,6 +245,10 @@ impl Request {
                     self.look_again(place, directory, &mut effects);
                 }
             }
+            #[cfg(tanodb_mutants)]
+            Event::DeadlinePassed
+                if self.under_way.is_empty()
+                    && self.start.rules.breaks(Mutant::PauseOutlivesDeadline) => {}
             Event::DeadlinePassed => match self.phase {
                 Phase::Waiting(_) => self.tell(TallyEvent::DeadlinePassed, &mut effects),
                 Phase::Tail | Phase::Over => self.phase = Phase::Over,

@@ -22,6 +22,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
+use crate::protocol::rules::Rules;
+
 /// Repairs of a difference found at the fence before the transfer is given up.
 pub const REPAIRS_MAX: u32 = 3;
 
@@ -206,6 +210,18 @@ pub struct Step {
     pub effects: Vec<Effect>,
 }
 
+#[cfg(tanodb_mutants)]
+impl Step {
+    /// The same, if the fence was sent, as though the target had confirmed it.
+    fn believed(mut self) -> Self {
+        if let Sender::Proving { fence, .. } = self.next {
+            self.next = Sender::Confirmed(fence);
+            self.effects.push(Effect::ReportConfirmed(fence));
+        }
+        self
+    }
+}
+
 fn moved(next: Sender, effects: Vec<Effect>) -> Step {
     Step { next, effects }
 }
@@ -221,6 +237,16 @@ fn ended(failure: Failure) -> Step {
 impl Sender {
     /// Answers one event.
     pub fn step(self, event: Event) -> Step {
+        self.step_under(event, Rules::default())
+    }
+
+    /// The same by given rules.
+    #[cfg_attr(not(tanodb_mutants), expect(unused_variables, reason = "all rules are kept"))]
+    pub fn step_under(self, event: Event, rules: Rules) -> Step {
+        #[cfg(tanodb_mutants)]
+        if event == Event::Failed(Failure::Silent) && rules.breaks(Mutant::SilenceIgnored) {
+            return ignored(self);
+        }
         use Sender::{Confirmed, Dialling, Ended, Fencing, Offered, Proving, Repairing, Streaming};
         match self {
             state @ (Confirmed(_) | Ended) => ignored(state),
@@ -236,7 +262,14 @@ impl Sender {
                 Event::NothingToRead => state.on_nothing_to_read(),
                 Event::MoreToRead => state.on_more_to_read(),
                 Event::Received { sequence } => state.on_received(sequence),
-                Event::Fenced { fence, tail_bytes } => state.on_fenced(fence, tail_bytes),
+                Event::Fenced { fence, tail_bytes } => {
+                    let step = state.on_fenced(fence, tail_bytes);
+                    #[cfg(tanodb_mutants)]
+                    if rules.breaks(Mutant::SentTakenForStored) {
+                        return step.believed();
+                    }
+                    step
+                }
                 Event::FenceNotYet => state.on_fence_not_yet(),
                 Event::FenceOk { fence } => state.on_fence_ok(fence),
                 Event::FenceDiffers { fence } => state.on_fence_differs(fence),

@@ -9,6 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::id::TransferId;
+#[cfg(tanodb_mutants)]
+use super::mutant::Mutant;
+use super::rules::Rules;
 use super::time::Moment;
 
 /// Transfers a node sends at once, and as many that it receives, unless it is told otherwise.
@@ -90,6 +93,8 @@ impl Leases {
 pub struct Slots {
     outbound: Leases,
     inbound: Leases,
+    #[serde(skip)]
+    rules: Rules,
 }
 
 impl Default for Slots {
@@ -102,7 +107,17 @@ impl Slots {
     /// Free slots, `limit` in each direction.
     #[must_use]
     pub fn with_limit(limit: u16) -> Self {
-        Self { outbound: Leases::with_limit(limit), inbound: Leases::with_limit(limit) }
+        Self {
+            outbound: Leases::with_limit(limit),
+            inbound: Leases::with_limit(limit),
+            rules: Rules::default(),
+        }
+    }
+
+    /// The same by given rules.
+    #[must_use]
+    pub fn under(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// The leases of one direction.
@@ -163,6 +178,10 @@ impl Slots {
 
     /// Ends every lease that was not renewed in time and names the transfers, which must stop.
     pub fn expire(&mut self, now: Moment) -> Vec<TransferId> {
+        #[cfg(tanodb_mutants)]
+        if self.rules.breaks(Mutant::LeasesNeverEnd) {
+            return Vec::new();
+        }
         let mut expired = Vec::new();
         for leases in [&mut self.outbound, &mut self.inbound] {
             expired.extend(leases.ends.extract_if(.., |_, end| *end <= now).map(|(id, _)| id));

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::protocol::digest::{ItemPosition, ItemRange};
+use crate::protocol::rules::Rules;
 
 /// More changes than this at once are not queued: the cursor goes back and pages cover them again.
 pub const CHANGES_AT_ONCE_MAX: usize = 1_024;
@@ -47,6 +48,7 @@ pub struct Stream<C> {
     is_sender_waiting: bool,
     /// The fence was asked for and refused: changes are sent as they come until it becomes possible.
     is_fence_refused: bool,
+    rules: Rules,
 }
 
 impl<C> Default for Stream<C> {
@@ -59,6 +61,7 @@ impl<C> Default for Stream<C> {
             repairs: VecDeque::new(),
             is_sender_waiting: false,
             is_fence_refused: false,
+            rules: Rules::default(),
         }
     }
 }
@@ -68,6 +71,12 @@ impl<C> Stream<C> {
     #[must_use]
     pub fn without_fold() -> Self {
         Self { cursor: Cursor::Ended, ..Self::default() }
+    }
+
+    /// The same by given rules.
+    #[must_use]
+    pub fn under(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// Takes note of the changes of one command. `positions` has one entry for each change.

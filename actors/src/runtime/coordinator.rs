@@ -28,6 +28,7 @@ use self::minting::Mint;
 use crate::protocol::hash::RingSize;
 use crate::protocol::id::{NodeId, Stamp, VnodeType};
 use crate::protocol::request::{Event, Request};
+use crate::protocol::rules::Rules;
 use crate::protocol::time::Moment;
 use crate::runtime::env::Env;
 use crate::runtime::message::{
@@ -159,6 +160,7 @@ pub struct Coordinator {
     timers: Timers,
     links: CoordinatorLinks,
     limits: CoordinatorLimits,
+    rules: Rules,
     kinds: BTreeMap<VnodeType, Arc<dyn VnodeKind>>,
     serving: Serving,
     /// Who waits until commands are taken.
@@ -207,6 +209,7 @@ impl Coordinator {
             me,
             links,
             limits: CoordinatorLimits::default(),
+            rules: Rules::default(),
             kinds: kinds.into_iter().map(|kind| (kind.name().clone(), kind)).collect(),
             serving: Serving::Closed("the node is starting".to_owned()),
             waiting: Vec::new(),
@@ -230,6 +233,12 @@ impl Coordinator {
     #[must_use]
     pub fn with_limits(self, limits: CoordinatorLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The same by given rules.
+    #[must_use]
+    pub fn under(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// Tells those who wait for it that commands are taken, if they are.

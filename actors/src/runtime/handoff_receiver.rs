@@ -15,6 +15,7 @@ use crate::protocol::digest::{Digest, Summary};
 use crate::protocol::handoff::Incoming;
 use crate::protocol::id::TransferId;
 use crate::protocol::receiver::{Effect, Event, Failure, Receiver, WINDOW_BYTES};
+use crate::protocol::rules::Rules;
 use crate::protocol::time::Moment;
 use crate::runtime::chapter;
 use crate::runtime::env::Env;
@@ -51,6 +52,8 @@ pub struct ReceiverDuty {
     pub ended: Recipient<TransferEnded>,
     /// How long the source may say nothing.
     pub silent_max: Duration,
+    /// The rules it decides by.
+    pub rules: Rules,
 }
 
 /// The receiver of one attempt.
@@ -65,6 +68,7 @@ pub struct HandoffReceiver {
     progress: Recipient<TransferProgressed>,
     ended: Recipient<TransferEnded>,
     silent_max: Duration,
+    rules: Rules,
     receiver: Receiver,
     part: Option<Part>,
     /// What the source says it holds, or has sent.
@@ -100,6 +104,7 @@ impl HandoffReceiver {
             progress: duty.progress,
             ended: duty.ended,
             silent_max: duty.silent_max,
+            rules: duty.rules,
             receiver: Receiver::Opening,
             part: None,
             theirs: Summary::default(),
@@ -133,7 +138,8 @@ impl HandoffReceiver {
     }
 
     fn happened(&mut self, event: Event, ctx: &mut Context<Self>) {
-        let step = std::mem::replace(&mut self.receiver, Receiver::Ended).step(event);
+        let receiver = std::mem::replace(&mut self.receiver, Receiver::Ended);
+        let step = receiver.step_under(event, self.rules);
         self.receiver = step.next;
         for effect in step.effects {
             self.perform(effect, ctx);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::protocol::id::{NodeId, TransferId};
+use crate::protocol::rules::Rules;
 use crate::protocol::sender::{Effect, Event, Failure, REPAIRS_MAX, Sender};
 use crate::protocol::time::Moment;
 use crate::runtime::chapter;
@@ -49,6 +50,8 @@ pub struct SenderDuty {
     pub ended: Recipient<TransferEnded>,
     /// How long the target may say nothing.
     pub silent_max: Duration,
+    /// The rules it decides by.
+    pub rules: Rules,
 }
 
 /// The sender of one attempt.
@@ -115,7 +118,8 @@ impl HandoffSender {
     }
 
     fn happened(&mut self, event: Event, ctx: &mut Context<Self>) {
-        let step = std::mem::replace(&mut self.sender, Sender::Ended).step(event);
+        let sender = std::mem::replace(&mut self.sender, Sender::Ended);
+        let step = sender.step_under(event, self.duty.rules);
         self.sender = step.next;
         for effect in step.effects {
             self.perform(effect, ctx);

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use crate::protocol::hash::{RingHash, RingSize};
 use crate::protocol::id::{NodeId, NodeName, OpId, VnodeType};
 use crate::protocol::liveness::Patience;
+use crate::protocol::rules::Rules;
 use crate::runtime::coordinator::{Coordinator, CoordinatorReport, ObserveCoordinator};
 use crate::runtime::disk::DiskError;
 use crate::runtime::env::Env;
@@ -64,6 +65,8 @@ pub struct NodeSettings {
     pub workers: Workers,
     /// Writes whose stamp is further ahead of this node's clock are refused. Default 10 s.
     pub max_clock_ahead: Duration,
+    /// The protocol as shipped. Only a build for mutation tests can say anything else.
+    pub rules: Rules,
 }
 
 impl Default for NodeSettings {
@@ -80,6 +83,7 @@ impl Default for NodeSettings {
             parked_max: 1_000,
             max_clock_ahead: Duration::from_secs(10),
             workers: Workers::Here,
+            rules: Rules::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::protocol::agreement::proposer::{
 use crate::protocol::agreement::{Ask, Ballot, ProposalId, Proposer};
 use crate::protocol::id::{NodeId, NodeName, VoterId};
 use crate::protocol::ring::Ring;
+use crate::protocol::rules::Rules;
 use crate::runtime::env::Env;
 use crate::runtime::message::{AskPeer, PeerAsked, PeerError};
 use crate::runtime::reply::{Reply, reply};
@@ -83,6 +84,8 @@ pub struct CommitDuty {
     pub candidate: Ring,
     /// Who decides.
     pub acceptors: BTreeMap<NodeName, VoterId>,
+    /// The rules they are asked by.
+    pub rules: Rules,
     /// Who must have stored the candidate first.
     pub joiners: Vec<NodeId>,
     /// Other members.
@@ -116,6 +119,7 @@ impl Commit {
             value: duty.candidate.clone(),
             acceptors: duty.acceptors.clone(),
             attempts_max: ATTEMPTS_MAX,
+            rules: duty.rules,
         };
         let missing_joiners = duty.joiners.len();
         Self {

@@ -37,6 +37,7 @@ use crate::protocol::gossip::{Gossip, Held, News, Part};
 use crate::protocol::id::{Epoch, NodeId, NodeName, VnodeRef, VnodeType, VoterId};
 use crate::protocol::plan::Plan;
 use crate::protocol::ring::Ring;
+use crate::protocol::rules::Rules;
 use crate::runtime::env::Env;
 use crate::runtime::message::{
     AddressesChanged, AskPeer, DoorRules, DoorRulesChanged, PeerAsked, RingChanged, ServingChanged,
@@ -126,6 +127,7 @@ pub struct RingManager {
     /// Whether the last write of that record failed: the next answer writes it again.
     is_vote_unsaved: bool,
     n_val: u32,
+    rules: Rules,
     /// What others say of this node's own life: it was here before and has lost its data.
     is_unreadmitted: bool,
 }
@@ -158,6 +160,8 @@ pub struct ManagerStart {
     pub settings: TransferSettings,
     /// Replicas of a key, for the warning of a plan.
     pub n_val: u32,
+    /// The rules it decides by.
+    pub rules: Rules,
     /// Whether the ring lists this node in an earlier life.
     pub is_unreadmitted: bool,
     /// If its ring is that of a cluster it was staged to join: the ring it founds if nothing comes of that.
@@ -176,12 +180,12 @@ impl RingManager {
             identity: start.identity,
             types: start.types,
             gossip: start.gossip,
-            acceptor: start.acceptor,
+            acceptor: start.acceptor.under(start.rules),
             membership: match start.own {
                 Some(own) => Membership::Staged { own },
                 None => Membership::Settled,
             },
-            transfers: Transfers::none(start.settings),
+            transfers: Transfers::none(start.settings, start.rules),
             up: BTreeSet::from([me]),
             shown: None,
             proposals: 0,
@@ -193,6 +197,7 @@ impl RingManager {
             votes_saving: 0,
             is_vote_unsaved: false,
             n_val: start.n_val,
+            rules: start.rules,
             is_unreadmitted: start.is_unreadmitted,
         }
     }

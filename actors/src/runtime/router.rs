@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::protocol::id::{NodeId, VnodeRef};
+use crate::protocol::rules::Rules;
 use crate::protocol::time::Moment;
 use crate::runtime::env::Env;
 use crate::runtime::message::{ClientAsked, ExecuteHere, HintHere, PeerAsked, RunCommand};
@@ -24,6 +25,7 @@ use crate::wire::admin::{AdminAnswer, AdminRefusal, Effect};
 use crate::wire::message::{
     ClientMessage, CommandAnswer, CommandError, Grant, Outcome, PeerMessage,
 };
+use crate::wire::offer::is_granted_to;
 
 /// The router of one node.
 pub struct Router {
@@ -39,6 +41,8 @@ pub struct Router {
     pub digests: Recipient<DigestArrived>,
     /// This node in this life.
     pub me: NodeId,
+    /// The rules it judges grants by.
+    pub rules: Rules,
 }
 
 impl Actor for Router {
@@ -63,7 +67,7 @@ impl Router {
     }
 
     fn grant(&self, grant: Grant, reply: Reply<PeerMessage>, ctx: &mut Context<Self>) {
-        if grant.target != self.me {
+        if !is_granted_to(&grant, &self.me, self.rules) {
             // Only the incarnation that was granted to may answer; what it did is not known here.
             let detail = format!("the grant is for {}, this is {}", grant.target, self.me);
             log::warn!(transfer:% = grant.transfer, detail = detail.as_str(); "a grant for another life is not answered");

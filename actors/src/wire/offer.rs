@@ -1,8 +1,11 @@
 //! Whether a node takes what another offers: one decision over what the offer says and what this node knows.
 
-use super::message::{Offer, Rejection, TransferKind};
+use super::message::{Grant, Offer, Rejection, TransferKind};
 use crate::protocol::id::{ClusterId, NodeId, Token};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::protocol::ring::Ring;
+use crate::protocol::rules::Rules;
 
 /// What a node knows when it is offered something.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +22,8 @@ pub struct Known<'a> {
     pub hosts: bool,
     /// Whether this node lost its data and has not been readmitted.
     pub is_unreadmitted: bool,
+    /// The rules it judges by.
+    pub rules: Rules,
 }
 
 /// Judges an offer. Whether a slot is free and the vnode can take it is asked later.
@@ -61,6 +66,21 @@ pub fn judge(offer: &Offer, known: &Known<'_>) -> Result<(), Rejection> {
         }
         TransferKind::Hinted { .. } => Ok(()),
     }
+}
+
+/// Whether a grant is for this node in this life. What another life of it has done with the grant is not
+/// known here, so nobody else may answer it.
+#[must_use]
+#[cfg_attr(
+    not(tanodb_mutants),
+    expect(unused_variables, reason = "the shipped rule is the only one")
+)]
+pub fn is_granted_to(grant: &Grant, me: &NodeId, rules: Rules) -> bool {
+    #[cfg(tanodb_mutants)]
+    if rules.breaks(Mutant::LaterIncarnationDeclines) {
+        return grant.target.name == me.name;
+    }
+    grant.target == *me
 }
 
 #[cfg(test)]
@@ -110,7 +130,15 @@ mod tests {
         let cluster = ClusterId(1);
         judge(
             offer,
-            &Known { me: &me, cluster, ring: &ring, token, hosts: true, is_unreadmitted: false },
+            &Known {
+                me: &me,
+                cluster,
+                ring: &ring,
+                token,
+                hosts: true,
+                is_unreadmitted: false,
+                rules: Rules::default(),
+            },
         )
     }
 

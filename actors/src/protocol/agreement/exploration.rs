@@ -187,6 +187,7 @@ impl Explorer {
             value,
             acceptors: voters.collect(),
             attempts_max: NonZeroU32::new(attempts_left).unwrap(),
+            rules: Rules::default(),
         });
         Seat { proposer, attempts_left, timer: None, accepting: false }
     }

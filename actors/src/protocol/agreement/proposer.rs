@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{AcceptedValue, Answer, Ask, Ballot, ProposalId};
 use crate::protocol::id::{Epoch, NodeName, VoterId};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
+use crate::protocol::rules::Rules;
 
 /// Attempts before a proposer gives up, unless it is told otherwise. With a pause that doubles, two
 /// operators who commit in the same second both have their answer before that.
@@ -38,6 +41,9 @@ pub struct Proposal<V> {
     pub acceptors: BTreeMap<NodeName, VoterId>,
     /// How often to try.
     pub attempts_max: NonZeroU32,
+    /// The rules it is decided by.
+    #[serde(skip)]
+    pub rules: Rules,
 }
 
 /// Why an acceptor's vote is missing in an attempt.
@@ -222,6 +228,14 @@ impl<V: Clone + Eq> Proposer<V> {
     /// How many votes make a majority: of all acceptors, reachable or not.
     #[must_use]
     pub fn needed(&self) -> usize {
+        #[cfg(tanodb_mutants)]
+        if self.proposal.rules.breaks(Mutant::MajorityOfTheReached)
+            && let Phase::Preparing { attempt, .. } | Phase::Accepting { attempt, .. } = &self.phase
+        {
+            let is_reached =
+                |name: &&NodeName| attempt.absent.get(*name) != Some(&Absence::NotReached);
+            return self.proposal.acceptors.keys().filter(is_reached).count() / 2 + 1;
+        }
         self.proposal.acceptors.len() / 2 + 1
     }
 
@@ -276,6 +290,9 @@ impl<V: Clone + Eq> Proposer<V> {
         let Some(&listed) = self.proposal.acceptors.get(&from) else {
             return ProposerStep::Stayed(self, Ignored::NotAnAcceptor);
         };
+        let is_listed = voter == listed;
+        #[cfg(tanodb_mutants)]
+        let is_listed = is_listed || self.proposal.rules.breaks(Mutant::AnyIdentityVotes);
         match answer {
             // No vote but news of a ring, so it does not matter which identity brings it.
             Answer::EpochOver { deciding } => {
@@ -285,7 +302,7 @@ impl<V: Clone + Eq> Proposer<V> {
             | Answer::Accepted
             | Answer::Nack { .. }
             | Answer::EpochAhead { .. }
-                if voter != listed =>
+                if !is_listed =>
             {
                 self.miss(from, Absence::OtherVoter { voter }, None)
             }
@@ -309,6 +326,9 @@ impl<V: Clone + Eq> Proposer<V> {
             Phase::Preparing { attempt, promised, highest } => {
                 attempt.absent.remove(&from);
                 promised.insert(from);
+                #[cfg(tanodb_mutants)]
+                let accepted =
+                    accepted.filter(|_| !self.proposal.rules.breaks(Mutant::OwnValueFirst));
                 if accepted.as_ref().map(|it| it.ballot) > highest.as_ref().map(|it| it.ballot) {
                     *highest = accepted;
                 }

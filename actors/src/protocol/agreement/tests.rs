@@ -91,6 +91,7 @@ impl Play {
             value: 'a',
             acceptors: (0..acceptors).map(|number| (node(number), VoterId(number))).collect(),
             attempts_max: NonZeroU32::new(attempts).unwrap(),
+            rules: Rules::default(),
         });
         let mut play = Self { proposer, effects: Vec::new() };
         play.tell(ProposerEvent::Started).unwrap();

@@ -6,7 +6,9 @@
 mod source;
 mod target;
 
+use self::target::Given;
 use super::{Effect, Event, Handoff, Ignored, Ownership, Step};
+use crate::protocol::rules::Rules;
 
 use Handoff::{
     Absent, Accepting, CaughtUp, Fenced, Granting, Holding, Lost, Owner, Purging, Resuming,
@@ -24,24 +26,31 @@ fn unexpected(state: Handoff) -> Step {
 impl Handoff {
     /// Answers one event.
     pub fn step(self, event: Event) -> Step {
+        self.step_under(event, Rules::default())
+    }
+
+    /// The same by given rules.
+    pub fn step_under(self, event: Event, rules: Rules) -> Step {
         match event {
             Event::Assigned(outgoing) => self.on_assigned(outgoing),
-            Event::FenceAsked { transfer, fence } => self.on_fence_asked(transfer, fence),
-            Event::FenceConfirmed { transfer, fence } => self.on_fence_confirmed(transfer, fence),
+            Event::FenceAsked { transfer, fence } => self.on_fence_asked(transfer, fence, rules),
+            Event::FenceConfirmed { transfer, fence } => {
+                self.on_fence_confirmed(transfer, fence, rules)
+            }
             Event::FenceRaised { transfer, fence } => self.on_fence_raised(transfer, fence),
-            Event::Cancelled { transfer } => self.on_cancelled(transfer),
-            Event::GrantHeld { transfer } => self.on_grant_held(transfer),
-            Event::GrantDeclined { transfer, by } => self.on_grant_declined(transfer, &by),
+            Event::Cancelled { transfer } => self.on_cancelled(transfer, rules),
+            Event::GrantHeld { transfer } => self.on_grant_held(transfer, rules),
+            Event::GrantDeclined { transfer, by } => self.on_grant_declined(transfer, &by, rules),
             Event::Persisted => self.on_persisted(),
             Event::Purged => self.on_purged(),
             Event::Offered(incoming) => self.on_offered(incoming),
             Event::FoldEnded { transfer } => self.on_fold_ended(transfer),
             Event::FenceMatched { transfer, fence } => self.on_fence_matched(transfer, fence),
             Event::Granted { transfer, fence, token, rebuilding } => {
-                self.on_granted(transfer, fence, token, rebuilding)
+                self.on_granted(transfer, fence, Given { token, rebuilding }, rules)
             }
             Event::SourceEnded { transfer } => self.on_source_ended(transfer),
-            Event::SourceLost { transfer } => self.on_source_lost(transfer),
+            Event::SourceLost { transfer } => self.on_source_lost(transfer, rules),
             Event::PredecessorRetired { transfer } => self.on_predecessor_retired(transfer),
         }
     }

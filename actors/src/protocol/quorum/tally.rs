@@ -8,6 +8,9 @@ use super::{
     TallyEvent, TallyIgnored, TallyStep, Verdict,
 };
 use crate::protocol::id::{NodeName, Partition};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
+use crate::protocol::rules::Rules;
 
 /// Where one partition of the request stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub struct Tally {
     /// Whether a failed node may have executed the command, also one whose failure was replaced.
     may_have_run: bool,
     phase: Phase,
+    #[serde(skip)]
+    rules: Rules,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,7 +75,14 @@ impl Tally {
             failures: Vec::new(),
             may_have_run: false,
             phase: Phase::Waiting,
+            rules: Rules::default(),
         })
+    }
+
+    /// The same by given rules.
+    #[must_use]
+    pub fn under(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// What must be met.
@@ -253,7 +265,10 @@ impl Tally {
                 Standing::Failed => {}
                 Standing::Done { kind, .. } => {
                     counts.ok += 1;
-                    counts.primaries_ok += u8::from(*kind == AnswerKind::Strict);
+                    let is_owner = *kind == AnswerKind::Strict;
+                    #[cfg(tanodb_mutants)]
+                    let is_owner = is_owner || self.rules.breaks(Mutant::StandInsCountAsOwners);
+                    counts.primaries_ok += u8::from(is_owner);
                 }
             }
         }

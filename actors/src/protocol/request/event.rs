@@ -9,6 +9,7 @@ use crate::protocol::gossip::Held;
 use crate::protocol::hash::RingHash;
 use crate::protocol::id::{NodeName, Partition, Token};
 use crate::protocol::quorum::{FailureReason, Quorum, Verdict};
+use crate::protocol::rules::Rules;
 
 /// What a request starts from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Start {
     pub stand_ins: bool,
     /// Any number that differs from request to request. Pauses are drawn from it.
     pub jitter: u64,
+    /// The rules it is run by.
+    #[serde(skip)]
+    pub rules: Rules,
 }
 
 /// Names one sending of the command to one replica. Unique within its request.

@@ -13,6 +13,7 @@ use super::tests::{World, held, node, quorum};
 use super::*;
 use crate::protocol::hash::RingHash;
 use crate::protocol::quorum::Quorum;
+use crate::protocol::rules::Rules;
 
 /// How attempts may end in one exploration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +62,13 @@ struct Sent {
 
 impl Run {
     fn begin(quorum: Quorum, stand_ins: bool, world: World) -> Self {
-        let start = Start { hash: RingHash([0; 20]), quorum, stand_ins, jitter: 7 };
+        let start = Start {
+            hash: RingHash([0; 20]),
+            quorum,
+            stand_ins,
+            jitter: 7,
+            rules: Rules::default(),
+        };
         let (request, effects) = Request::start(start, &world).unwrap();
         let mut run = Self {
             request,

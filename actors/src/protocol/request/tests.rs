@@ -6,6 +6,7 @@ use super::*;
 use crate::protocol::hash::RingHash;
 use crate::protocol::id::{Epoch, Incarnation, NodeId};
 use crate::protocol::quorum::Quorum;
+use crate::protocol::rules::Rules;
 
 /// A ring of 8 partitions and five nodes, a to e.
 #[derive(Debug, Clone, Hash)]
@@ -41,7 +42,13 @@ impl World {
     }
 
     fn begin(&self, quorum: Quorum, stand_ins: bool) -> (Request, Vec<Effect>) {
-        let start = Start { hash: RingHash([0; 20]), quorum, stand_ins, jitter: 0 };
+        let start = Start {
+            hash: RingHash([0; 20]),
+            quorum,
+            stand_ins,
+            jitter: 0,
+            rules: Rules::default(),
+        };
         Request::start(start, self).unwrap()
     }
 }
@@ -355,8 +362,13 @@ fn at_the_deadline_a_busy_replica_is_busy_and_a_silent_one_silent() {
 
 #[test]
 fn a_ring_with_fewer_partitions_than_replicas_is_refused() {
-    let start =
-        Start { hash: RingHash([0; 20]), quorum: quorum(9, 1, 0), stand_ins: true, jitter: 0 };
+    let start = Start {
+        hash: RingHash([0; 20]),
+        quorum: quorum(9, 1, 0),
+        stand_ins: true,
+        jitter: 0,
+        rules: Rules::default(),
+    };
     let refused = Request::start(start, &World::of("abcdeabc")).unwrap_err();
     assert_eq!(refused, QuorumError::BadAsked { n: 9, asked: 8 });
 }

@@ -57,6 +57,7 @@ impl Coordinator {
             quorum,
             stand_ins: kind.class() == Class::Merged && quorum.n() > 1,
             jitter: minted.dot.minter ^ minted.dot.counter,
+            rules: self.rules,
         };
         let (request, effects) = match Request::start(start, &view) {
             Ok(started) => started,

@@ -298,7 +298,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn rules(&self, gossip: &Gossip) -> Arc<DoorRules> {
+    fn door_rules(&self, gossip: &Gossip) -> Arc<DoorRules> {
         let mark = gossip.ring_mark();
         Arc::new(DoorRules {
             me: Introduction {
@@ -331,6 +331,7 @@ impl Parts {
                 hinted_idle: self.settings.hinted_idle,
                 parked_max: self.settings.parked_max,
                 max_clock_ahead: self.settings.max_clock_ahead,
+                rules: self.settings.rules,
             },
         }
     }
@@ -345,6 +346,7 @@ impl Parts {
                 acceptor: self.acceptor,
                 settings: self.settings.transfers,
                 n_val: self.settings.n_val,
+                rules: self.settings.rules,
                 is_unreadmitted: beginning.is_unreadmitted,
                 own: beginning.own,
                 candidate: beginning.candidate,
@@ -359,7 +361,7 @@ impl Parts {
         mut beginning: Beginning,
         door: Box<dyn crate::runtime::transport::Listener>,
     ) -> Node {
-        let rules = self.rules(&beginning.gossip);
+        let (rules, decides_by) = (self.door_rules(&beginning.gossip), self.settings.rules);
         let (env, me) = (self.env.clone(), self.identity.me.clone());
         let address = self.identity.address.clone();
         let timers = Timers::start(&env);
@@ -372,12 +374,13 @@ impl Parts {
         to.host.do_send(StartVnodes(std::mem::take(&mut beginning.vnodes)));
         boxes.peers.run(Peers::without_links(env.clone(), Arc::clone(&rules), to.link_tells()));
         let links = to.coordinator_links();
-        boxes.coordinator.run(Coordinator::starting(&env, &timers, me.clone(), links, kinds));
+        let coordinator = Coordinator::starting(&env, &timers, me.clone(), links, kinds);
+        boxes.coordinator.run(coordinator.under(decides_by));
         boxes.gossiper.run(Gossiper::alone(env.clone(), timers.clone(), to.gossiper_tells()));
         boxes.manager.run(self.manager(&to, beginning, timers.clone()));
         let tells = to.watcher_tells();
         boxes.watcher.run(Watcher::of_nobody(env.clone(), timers, detector, tells));
-        boxes.router.run(to.router(env.clone(), me.clone()));
+        boxes.router.run(to.router(env.clone(), me.clone(), decides_by));
         boxes.listener.run(Listener::behind(door, &env, rules, to.session_tells()));
         let Addresses { manager, host, coordinator, .. } = to;
         Node { env, me, address, manager, host, coordinator }

@@ -3,6 +3,7 @@
 use actix::prelude::*;
 
 use crate::protocol::id::NodeId;
+use crate::protocol::rules::Rules;
 use crate::runtime::coordinator::{Coordinator, CoordinatorLinks};
 use crate::runtime::env::Env;
 use crate::runtime::gossiper::{Gossiper, GossiperTells};
@@ -133,7 +134,7 @@ impl Addresses {
         }
     }
 
-    pub(super) fn router(&self, env: Env, me: NodeId) -> Router {
+    pub(super) fn router(&self, env: Env, me: NodeId, rules: Rules) -> Router {
         Router {
             env,
             manager: self.manager.clone(),
@@ -141,6 +142,7 @@ impl Addresses {
             coordinator: self.coordinator.clone().recipient(),
             digests: self.gossiper.clone().recipient(),
             me,
+            rules,
         }
     }
 }

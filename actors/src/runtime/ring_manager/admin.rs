@@ -232,6 +232,7 @@ impl RingManager {
             proposal: ProposalId { boot: self.me().incarnation.boot, number: self.proposals },
             candidate: plan.candidate,
             acceptors: self.ring().acceptors(),
+            rules: self.rules,
             joiners,
             ask_peer: self.links.ask_peer.clone(),
             ask_me: me.clone().recipient(),

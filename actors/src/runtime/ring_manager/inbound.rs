@@ -74,6 +74,7 @@ impl RingManager {
                 token: self.gossip.tokens().get(&offer.vnode).map(|held| held.token),
                 hosts: self.types.contains(&offer.vnode.vnode_type),
                 is_unreadmitted: self.is_unreadmitted,
+                rules: self.rules,
             },
         );
         if let Err(reason) = judged {
@@ -107,6 +108,7 @@ impl RingManager {
                 progress: ctx.address().recipient(),
                 ended: ctx.address().recipient(),
                 silent_max: actor.transfers.settings.silent_max,
+                rules: actor.rules,
             };
             let transfer = duty.offer.transfer;
             let arbiters = &actor.links.env.arbiters;

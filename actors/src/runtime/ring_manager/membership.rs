@@ -187,7 +187,7 @@ impl RingManager {
 
     /// Forgets everything and knows this ring, and what `part` says.
     fn start_over(&mut self, ring: Arc<Ring>, part: Option<&Part>, ctx: &mut Context<Self>) {
-        self.acceptor = Acceptor::after(ring.epoch());
+        self.acceptor = Acceptor::after(ring.epoch()).under(self.rules);
         self.gossip = Gossip::new(self.me().name.clone(), ring);
         if let Some(Err(error)) = part.map(|part| self.gossip.merge(part)) {
             log::warn!(error:%; "what the cluster knows was refused; gossip brings it again");

@@ -11,6 +11,8 @@ use crate::protocol::due::{self, Facts, Failures, Move};
 use crate::protocol::gossip::Held;
 use crate::protocol::handoff::Outgoing;
 use crate::protocol::id::{NodeId, NodeName, Token, TransferId, VnodeRef};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::protocol::slots::Direction;
 use crate::protocol::time::Moment;
 use crate::runtime::handoff_sender::{HandoffSender, SenderDuty};
@@ -32,6 +34,13 @@ impl RingManager {
     /// What must move, and what each waits for.
     pub(super) fn due(&self) -> Vec<Move> {
         let not_seen_by = self.ring().ring_ready(self.gossip.seen()).err().unwrap_or_default();
+        #[cfg(tanodb_mutants)]
+        let not_seen_by = if self.rules.breaks(Mutant::UncommittedJoinFreezes) {
+            let staged = self.staged_nodes().into_iter().map(|node| node.name);
+            not_seen_by.into_iter().chain(staged).collect()
+        } else {
+            not_seen_by
+        };
         let tokens: BTreeMap<VnodeRef, Held> = self
             .gossip
             .tokens()
@@ -49,6 +58,7 @@ impl RingManager {
             failures: &self.transfers.failures,
             slots_free: self.transfers.outbound_free(),
             slots: self.transfers.settings.limit,
+            rules: self.rules,
             now: self.links.env.clock.now(),
         })
     }
@@ -197,6 +207,7 @@ impl RingManager {
             progress: ctx.address().recipient(),
             ended: ctx.address().recipient(),
             silent_max: self.transfers.settings.silent_max,
+            rules: self.rules,
         };
         let slot = vnode.partition.0 as usize;
         self.links.env.arbiters.start(slot, move |_| HandoffSender::dialling(duty));

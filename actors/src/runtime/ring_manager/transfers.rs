@@ -8,6 +8,7 @@ use actix::Recipient;
 use crate::protocol::digest::Summary;
 use crate::protocol::due::Failures;
 use crate::protocol::id::{NodeId, NodeName, TransferId, VnodeRef};
+use crate::protocol::rules::Rules;
 use crate::protocol::slots::{Direction, Slots};
 use crate::protocol::time::Moment;
 use crate::runtime::vnode::message::{AttemptKind, ReceiverTold};
@@ -68,10 +69,10 @@ pub(super) struct Transfers {
 }
 
 impl Transfers {
-    pub(super) fn none(settings: TransferSettings) -> Self {
+    pub(super) fn none(settings: TransferSettings, rules: Rules) -> Self {
         Self {
             settings,
-            slots: Slots::with_limit(settings.limit),
+            slots: Slots::with_limit(settings.limit).under(rules),
             attempts: BTreeMap::new(),
             failures: BTreeMap::new(),
             hint_failures: BTreeMap::new(),

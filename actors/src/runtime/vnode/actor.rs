@@ -25,6 +25,7 @@ use super::record::{Receipt, VnodeRecord};
 use crate::protocol::handoff::{Effect, Event, Handoff, Ignored, Incoming, Outgoing, Step};
 use crate::protocol::hash::{RingHash, RingSize};
 use crate::protocol::id::{Incarnation, NodeId, TransferId, VnodeRef};
+use crate::protocol::rules::Rules;
 use crate::protocol::stream::Stream;
 use crate::protocol::time::Moment;
 use crate::runtime::chapter;
@@ -61,6 +62,8 @@ pub struct VnodeSettings {
     pub parked_max: usize,
     /// How far ahead of this node's clock a stamp may be. Default 10 s.
     pub max_clock_ahead: Duration,
+    /// The rules it decides by.
+    pub rules: Rules,
 }
 
 /// Whom a vnode talks to, and what it needs to know of its node.
@@ -194,7 +197,7 @@ impl VnodeActor {
         let before = std::mem::replace(&mut self.handoff, Handoff::absent());
         let was = before.to_string();
         let stood = self.links.env.watched.is_watched().then(|| before.clone());
-        match before.step(event.clone()) {
+        match before.step_under(event.clone(), self.links.settings.rules) {
             Step::Moved(next, effects) => {
                 log::debug!(partition:%, from = was.as_str(), to = next.to_string().as_str(); "vnode moved");
                 self.handoff = next;

@@ -9,8 +9,9 @@ use super::message::Admitted;
 use super::over_items::position_of;
 use super::raw::{Change, Changes, RawAnswer};
 use super::{CommandContext, HandoffChoice};
-use crate::protocol::handoff::{Handoff, Outgoing, Route};
-use crate::protocol::id::Token;
+use crate::protocol::handoff::{Admission, Asked, Handoff, Outgoing, Refused};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::protocol::time::Moment;
 use crate::runtime::message::{AskPeer, PeerError};
 use crate::runtime::observe::Observed;
@@ -32,63 +33,29 @@ impl VnodeActor {
             admitted.reply.answer(Outcome::Expired);
             return;
         }
-        let believed = admitted.execute.token;
-        match self.handoff.route() {
-            Route::Here(token) => self.admit_here(token, admitted, ctx),
-            Route::Forward(outgoing) if admitted.execute.forwarded.is_none() => {
-                self.forward(&outgoing, admitted, ctx);
-            }
-            Route::Queue(transfer) if admitted.execute.forwarded == Some(transfer) => {
-                self.park(admitted, Shelf::Queue, ctx);
-            }
-            Route::Moved(token, holder) if believed < token => {
-                admitted.reply.answer(Outcome::Moved { token, holder });
-            }
-            Route::Lost(_) => admitted.reply.answer(Outcome::Lost),
-            Route::Queue(_) | Route::Elsewhere => {
-                let outcome = self.elsewhere(&admitted, believed);
-                admitted.reply.answer(outcome);
-            }
-            Route::Forward(_) | Route::Moved(..) | Route::Soon => {
-                admitted.reply.answer(Outcome::Retry);
-            }
+        let asked =
+            Asked { believed: admitted.execute.token, forwarded: admitted.execute.forwarded };
+        let (known, rules) = (admitted.known.as_ref(), self.links.settings.rules);
+        match self.handoff.admit(asked, known, &self.links.me, rules) {
+            Admission::Execute => self.execute(admitted, ctx),
+            Admission::AuthorChooses => self.ask_author(admitted, ctx),
+            Admission::Forward(outgoing) => self.forward(&outgoing, admitted, ctx),
+            Admission::Queue => self.park(admitted, Shelf::Queue, ctx),
+            Admission::Refuse(refused) => admitted.reply.answer(match refused {
+                Refused::Moved(token, holder) => Outcome::Moved { token, holder },
+                Refused::Behind(token) => Outcome::Behind { token },
+                Refused::Retry => Outcome::Retry,
+                Refused::Lost => Outcome::Lost,
+            }),
         }
     }
 
-    /// What to say of a vnode that this node does not speak for.
-    fn elsewhere(&self, admitted: &Admitted, believed: Token) -> Outcome {
-        match &admitted.known {
-            Some(held) if held.token > believed && held.holder != self.links.me => {
-                Outcome::Moved { token: held.token, holder: held.holder.clone() }
-            }
-            Some(held) if held.token < believed => Outcome::Behind { token: held.token },
-            Some(_) | None => Outcome::Retry,
-        }
-    }
-
-    fn admit_here(&mut self, token: Token, admitted: Admitted, ctx: &mut Context<Self>) {
-        let believed = admitted.execute.token;
-        // What the source forwards was admitted there, under the token that became this one.
-        if admitted.execute.forwarded.is_none() && believed != token {
-            let outcome = if believed < token {
-                Outcome::Moved { token, holder: self.links.me.clone() }
-            } else {
-                Outcome::Behind { token }
-            };
-            admitted.reply.answer(outcome);
-            return;
-        }
-        if admitted.execute.forwarded.is_some() && believed >= token {
+    fn ask_author(&mut self, admitted: Admitted, ctx: &mut Context<Self>) {
+        let Some(owned) = &mut self.owned else {
             admitted.reply.answer(Outcome::Retry);
             return;
-        }
-        let choice = match (&self.handoff, &mut self.owned) {
-            (Handoff::Sending(..), Some(owned)) => {
-                owned.handle_handoff_command(&admitted.execute.envelope.command)
-            }
-            _ => HandoffChoice::Handle,
         };
-        match choice {
+        match owned.handle_handoff_command(&admitted.execute.envelope.command) {
             HandoffChoice::Handle => self.execute(admitted, ctx),
             HandoffChoice::Forward => self.park(admitted, Shelf::Parked, ctx),
             HandoffChoice::Drop => admitted.reply.answer(Outcome::Dropped),
@@ -104,6 +71,10 @@ impl VnodeActor {
             dot: envelope.dot,
             partition: self.vnode.partition,
         };
+        #[cfg(tanodb_mutants)]
+        if self.owned.is_none() && self.links.settings.rules.breaks(Mutant::EmptyStoreAnswers) {
+            self.owned = Some(self.open_container());
+        }
         let Some(owned) = &mut self.owned else {
             admitted.reply.answer(Outcome::Retry);
             return;

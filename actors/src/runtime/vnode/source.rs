@@ -110,7 +110,8 @@ impl VnodeActor {
         told(transfer, chapter::IS_EMPTY, &[&partition, &is_empty]);
         let Handoff::Sending(ownership, _) = &self.handoff else { return };
         let (token, rebuilding) = (ownership.token, ownership.rebuilding);
-        self.sending = Some(Sending { stream: Stream::default(), sender: None });
+        let rules = self.links.settings.rules;
+        self.sending = Some(Sending { stream: Stream::default().under(rules), sender: None });
         self.tell_manager(VnodeNews::StartSender {
             kind: AttemptKind::Ownership,
             outgoing: outgoing.clone(),

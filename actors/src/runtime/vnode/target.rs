@@ -297,7 +297,7 @@ impl VnodeActor {
     // ---- hints that come home ----------------------------------------------------------------------
 
     fn open_home(&mut self, incoming: Incoming, receiver: Recipient<ReceiverTold>) {
-        if let Route::Here(_) = self.handoff.route() {
+        if let Route::Here(_) = self.handoff.route_under(self.links.settings.rules) {
             self.hints.comes_home.insert(incoming.transfer, receiver.clone());
             receiver.do_send(ReceiverTold::Opened);
         } else {
@@ -325,7 +325,7 @@ impl VnodeActor {
         items: &Bytes,
         ctx: &mut Context<Self>,
     ) -> Result<(), ContainerError> {
-        let changes = match (self.handoff.route(), &mut self.owned) {
+        let changes = match (self.handoff.route_under(self.links.settings.rules), &mut self.owned) {
             (Route::Here(_), Some(owned)) => owned.merge(items)?,
             _ => {
                 let why = "the vnode moves; hints come later".to_owned();

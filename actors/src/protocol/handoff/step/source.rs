@@ -1,4 +1,8 @@
 //! Events of a vnode that is given away.
+#![cfg_attr(
+    not(tanodb_mutants),
+    expect(unused_variables, reason = "the shipped protocol has no rule to ask after")
+)]
 
 use super::super::Handoff::{
     Absent, Accepting, CaughtUp, Fenced, Granting, Holding, Lost, Owner, Purging, Resuming,
@@ -7,6 +11,9 @@ use super::super::Handoff::{
 use super::super::{Effect, Handoff, Ignored, Outgoing, Ownership, Step};
 use super::{stale, unexpected};
 use crate::protocol::id::{NodeId, TransferId};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
+use crate::protocol::rules::Rules;
 
 impl Handoff {
     pub(super) fn on_assigned(self, outgoing: Outgoing) -> Step {
@@ -31,11 +38,14 @@ impl Handoff {
         }
     }
 
-    pub(super) fn on_fence_asked(self, transfer: TransferId, fence: u64) -> Step {
+    pub(super) fn on_fence_asked(self, transfer: TransferId, fence: u64, rules: Rules) -> Step {
         match self {
             Sending(ownership, outgoing) if outgoing.transfer == transfer => {
+                let is_settled = ownership.predecessor.is_none();
+                #[cfg(tanodb_mutants)]
+                let is_settled = is_settled || rules.breaks(Mutant::FenceBeforeRetired);
                 // Without its predecessor's word a second owner of the old token may still come to life.
-                if ownership.predecessor.is_some() {
+                if !is_settled {
                     return Step::Stayed(Sending(ownership, outgoing), Ignored::NotYet);
                 }
                 let effects = vec![Effect::SendFence(outgoing.clone(), fence)];
@@ -57,8 +67,29 @@ impl Handoff {
         }
     }
 
-    pub(super) fn on_fence_confirmed(self, transfer: TransferId, confirmed: u64) -> Step {
+    pub(super) fn on_fence_confirmed(
+        self,
+        transfer: TransferId,
+        confirmed: u64,
+        rules: Rules,
+    ) -> Step {
         match self {
+            #[cfg(tanodb_mutants)]
+            Fenced { ownership, outgoing, fence: _ }
+                if outgoing.transfer == transfer && rules.breaks(Mutant::FenceOkOfAnyFence) =>
+            {
+                let granting = Granting { ownership, outgoing, fence: confirmed, durable: false };
+                Step::Moved(granting, vec![Effect::Persist])
+            }
+            #[cfg(tanodb_mutants)]
+            Fenced { ownership, outgoing, fence }
+                if outgoing.transfer == transfer
+                    && fence == confirmed
+                    && rules.breaks(Mutant::GrantNotDurable) =>
+            {
+                let granting = Granting { ownership, outgoing, fence, durable: false };
+                granting.on_persisted()
+            }
             Fenced { ownership, outgoing, fence }
                 if outgoing.transfer == transfer && fence == confirmed =>
             {
@@ -105,8 +136,14 @@ impl Handoff {
         }
     }
 
-    pub(super) fn on_cancelled(self, transfer: TransferId) -> Step {
+    pub(super) fn on_cancelled(self, transfer: TransferId, rules: Rules) -> Step {
         match self {
+            #[cfg(tanodb_mutants)]
+            Granting { ownership, outgoing, .. }
+                if outgoing.transfer == transfer && rules.breaks(Mutant::CancelEndsGrant) =>
+            {
+                Step::Moved(Owner(ownership), vec![Effect::EndAttempt(outgoing)])
+            }
             Sending(ownership, outgoing) | Fenced { ownership, outgoing, .. }
                 if outgoing.transfer == transfer =>
             {
@@ -129,12 +166,19 @@ impl Handoff {
         }
     }
 
-    pub(super) fn on_grant_held(self, transfer: TransferId) -> Step {
+    pub(super) fn on_grant_held(self, transfer: TransferId, rules: Rules) -> Step {
         match self {
             Granting { ownership, outgoing, durable: true, .. }
                 if outgoing.transfer == transfer =>
             {
                 let granted = ownership.token.granted();
+                #[cfg(tanodb_mutants)]
+                if rules.breaks(Mutant::PurgeBeforeReceipt) {
+                    let finish = Effect::Finish(outgoing.clone(), granted);
+                    let mut effects = vec![finish, Effect::TellRetired(outgoing.clone())];
+                    effects.push(Effect::Purge(outgoing.clone()));
+                    return Step::Moved(Purging { granted, outgoing }, effects);
+                }
                 let effects = vec![Effect::Finish(outgoing.clone(), granted), Effect::Persist];
                 Step::Moved(Retired { granted, outgoing }, effects)
             }
@@ -154,13 +198,35 @@ impl Handoff {
         }
     }
 
-    pub(super) fn on_grant_declined(self, transfer: TransferId, by: &NodeId) -> Step {
+    pub(super) fn on_grant_declined(self, transfer: TransferId, by: &NodeId, rules: Rules) -> Step {
         match self {
+            #[cfg(tanodb_mutants)]
+            state @ Granting { .. } if rules.breaks(Mutant::DeclinedReadAsHeld) => {
+                state.on_grant_held(transfer, rules)
+            }
+            #[cfg(tanodb_mutants)]
+            Granting { ownership, outgoing, durable: true, .. }
+                if outgoing.transfer == transfer
+                    && outgoing.target.name == by.name
+                    && rules.breaks(Mutant::LaterIncarnationDeclines) =>
+            {
+                let resumed = Ownership { token: ownership.token.resumed(), ..ownership };
+                Step::Moved(Resuming(resumed), vec![Effect::EndAttempt(outgoing), Effect::Persist])
+            }
             // A later incarnation of the target has lost what an earlier one may have accepted.
             Granting { ownership, outgoing, durable: true, .. }
                 if outgoing.transfer == transfer && outgoing.target == *by =>
             {
-                let resumed = Ownership { token: ownership.token.resumed(), ..ownership };
+                let token = ownership.token.resumed();
+                #[cfg(tanodb_mutants)]
+                let token = if rules.breaks(Mutant::DeclinedKeepsToken) {
+                    ownership.token
+                } else if rules.breaks(Mutant::DeclinedResumesOneHopOn) {
+                    ownership.token.granted()
+                } else {
+                    token
+                };
+                let resumed = Ownership { token, ..ownership };
                 Step::Moved(Resuming(resumed), vec![Effect::EndAttempt(outgoing), Effect::Persist])
             }
             state @ (Granting { .. }

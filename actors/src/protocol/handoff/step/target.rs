@@ -1,4 +1,8 @@
 //! Events of a vnode that is taken over, up to its predecessor's last word.
+#![cfg_attr(
+    not(tanodb_mutants),
+    expect(unused_variables, reason = "the shipped protocol has no rule to ask after")
+)]
 
 use super::super::Handoff::{
     Absent, Accepting, CaughtUp, Fenced, Granting, Holding, Lost, Owner, Purging, Resuming,
@@ -7,6 +11,15 @@ use super::super::Handoff::{
 use super::super::{Effect, Handoff, Ignored, Incoming, Ownership, Step};
 use super::stale;
 use crate::protocol::id::{Token, TransferId};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
+use crate::protocol::rules::Rules;
+
+/// What a grant hands over.
+pub(super) struct Given {
+    pub(super) token: Token,
+    pub(super) rebuilding: bool,
+}
 
 impl Handoff {
     pub(super) fn on_offered(self, new: Incoming) -> Step {
@@ -94,10 +107,23 @@ impl Handoff {
         self,
         transfer: TransferId,
         granted_fence: u64,
-        token: Token,
-        rebuilding: bool,
+        given: Given,
+        rules: Rules,
     ) -> Step {
+        let Given { token, rebuilding } = given;
         match self {
+            #[cfg(tanodb_mutants)]
+            Holding { incoming, fence: _ }
+                if incoming.transfer == transfer && rules.breaks(Mutant::GrantOfAnyFence) =>
+            {
+                Step::Moved(Accepting { incoming, token, rebuilding }, vec![Effect::Persist])
+            }
+            #[cfg(tanodb_mutants)]
+            Staging(incoming) | CaughtUp(incoming)
+                if incoming.transfer == transfer && rules.breaks(Mutant::GrantWithoutProof) =>
+            {
+                Step::Moved(Accepting { incoming, token, rebuilding }, vec![Effect::Persist])
+            }
             Holding { incoming, fence }
                 if incoming.transfer == transfer && fence == granted_fence =>
             {
@@ -164,8 +190,12 @@ impl Handoff {
         }
     }
 
-    pub(super) fn on_source_lost(self, transfer: TransferId) -> Step {
+    pub(super) fn on_source_lost(self, transfer: TransferId, rules: Rules) -> Step {
         match self {
+            #[cfg(tanodb_mutants)]
+            state @ Holding { .. } if rules.breaks(Mutant::LostSourceEndsHolding) => {
+                state.on_source_ended(transfer)
+            }
             Staging(incoming) | CaughtUp(incoming) if incoming.transfer == transfer => {
                 Step::Moved(given_up(&incoming), vec![Effect::DiscardStaging(incoming)])
             }

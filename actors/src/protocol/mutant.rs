@@ -1,0 +1,206 @@
+//! Bugs that can be switched on, one at a time or in the pairs that cover for each other.
+//!
+//! Each is the smallest change that brings back a failure which happened to somebody, or which a model has
+//! shown. It sits beside the decision it breaks, in code that only a build with `--cfg tanodb_mutants` has, and
+//! is chosen by a [`Rules`](super::rules::Rules) value in a node's settings. Without faults nobody notices it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::rules::Rules;
+
+macro_rules! mutants {
+    ($($(#[doc = $breaks:literal])+ $name:ident: $of:literal, seen by $seen_by:literal;)+) => {
+        /// One rule of the protocol, broken.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mutant {
+            $($(#[doc = $breaks])+ $name,)+
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its name, as the command line takes it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// What is wrong with it on, in a sentence.
+            #[must_use]
+            pub fn breaks_what(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($breaks),+).trim_ascii(),)+
+                }
+            }
+
+            /// The museum's pieces or the rules of the handoff it is taken from.
+            #[must_use]
+            pub fn taken_from(self) -> &'static str {
+                match self {
+                    $(Self::$name => $of,)+
+                }
+            }
+
+            /// The invariants that should see it, by name.
+            #[must_use]
+            pub fn seen_by(self) -> &'static str {
+                match self {
+                    $(Self::$name => $seen_by,)+
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// A fenced vnode goes on executing commands; what they change is in no stream.
+    ExecuteWhileFenced: "DESIGN 6.3", seen by "AckInherit, AckDurable, OneOwner";
+
+    /// A new owner fences before its predecessor has said that it has retired, so that an older grant may
+    /// still be declined and its source resume under a token that somebody else holds.
+    FenceBeforeRetired: "DESIGN 6.5", seen by "OneOwner";
+
+    /// A source goes back to serving when the attempt is cancelled after the grant was sent.
+    CancelEndsGrant: "DESIGN 6.5", seen by "OneOwner, AckDurable";
+
+    /// The grant is sent before the state that says so is durable.
+    GrantNotDurable: "sota 4", seen by "OneOwner";
+
+    /// A source whose grant was declined resumes under the token it has granted from.
+    DeclinedKeepsToken: "DESIGN 6.5", seen by "OneOwner";
+
+    /// A source whose grant was declined resumes under the token it has granted.
+    DeclinedResumesOneHopOn: "DESIGN 6.5", seen by "OneOwner";
+
+    /// A later life of the target declines the grant, which an earlier one may have accepted.
+    LaterIncarnationDeclines: "M35, DESIGN 6.5", seen by "AckInherit, OneOwner";
+
+    /// A source takes the answer that its grant was declined for one that it was accepted.
+    DeclinedReadAsHeld: "M11", seen by "DeleteAfterProof, NoGap, AckDurable";
+
+    /// A source grants whatever fence the target has confirmed.
+    FenceOkOfAnyFence: "sota 4", seen by "AckInherit";
+
+    /// A target accepts a grant whatever fence it names.
+    GrantOfAnyFence: "sota 4", seen by "AckInherit";
+
+    /// A target accepts a grant before it has compared what it holds with what the source holds.
+    GrantWithoutProof: "M02", seen by "AckInherit, NoSilentSkip";
+
+    /// A target that holds everything gives it up when its source is gone, though a grant may be on its way.
+    LostSourceEndsHolding: "DESIGN 6.1, M10", seen by "AckDurable, NoGap";
+
+    /// The old copy is deleted as soon as the target has answered, before the receipt is durable.
+    PurgeBeforeReceipt: "M10, M20", seen by "DeleteAfterProof";
+
+    /// Between the deletion of the old copy and the news of who holds the vnode, an empty store answers.
+    EmptyStoreAnswers: "M51", seen by "OneOwner, AckDurable";
+
+    /// A source takes for stored what it has sent: it grants without waiting for the target's word on the
+    /// fence.
+    SentTakenForStored: "M02", seen by "AckInherit, NoSilentSkip, Terminates";
+
+    /// The other side of a transfer may be silent for ever.
+    SilenceIgnored: "M24", seen by "SlotsReturn, Terminates";
+
+    /// A slot whose holder makes no progress is not taken back.
+    LeasesNeverEnd: "M23", seen by "SlotsReturn, Terminates";
+
+    /// Vnodes that wait for something else take their turn at the free slots.
+    WaitingTakesTurns: "M32", seen by "Terminates, WhyNamed";
+
+    /// Members that are staged to join count as members that must have seen the ring.
+    UncommittedJoinFreezes: "M22", seen by "Terminates";
+
+    /// An acceptor that has promised a higher ballot still accepts under a lower one.
+    AcceptBelowPromise: "DESIGN 4, M49", seen by "RingCas";
+
+    /// A promise is given before it is durable.
+    PromiseNotDurable: "DESIGN 4", seen by "RingCas";
+
+    /// A proposer proposes its own value though an acceptor told it of another one that it has accepted.
+    OwnValueFirst: "DESIGN 4, M49", seen by "RingCas";
+
+    /// The majority is of those acceptors that can be reached.
+    MajorityOfTheReached: "DESIGN 4", seen by "RingCas";
+
+    /// A node that has lost its promises votes under the name it had.
+    AnyIdentityVotes: "DESIGN 4", seen by "RingCas";
+
+    /// A stand-in that keeps a hint counts as an owner.
+    StandInsCountAsOwners: "DESIGN 6 (hinted)", seen by "AckDurable";
+
+    /// A command whose answer was lost counts as one that did not run.
+    LostIsNotRun: "M11, M39", seen by "Answered, ExactlyOnce";
+
+    /// A request whose replicas all wait to be asked again overlooks its deadline.
+    PauseOutlivesDeadline: "M72", seen by "Answered";
+}
+
+/// Mutants that change nothing one at a time, because the one rule covers for the other.
+pub const PAIRS: &[(Mutant, Mutant)] = &[
+    (Mutant::FenceOkOfAnyFence, Mutant::GrantOfAnyFence),
+    (Mutant::SentTakenForStored, Mutant::GrantWithoutProof),
+    (Mutant::SilenceIgnored, Mutant::LeasesNeverEnd),
+];
+
+/// There is no mutant of that name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no mutant is called '{name}'")]
+pub struct UnknownMutant {
+    /// The name that was given.
+    pub name: String,
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Mutant {
+    type Err = UnknownMutant;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMutant> {
+        let found = Self::ALL.iter().find(|mutant| mutant.name() == name).copied();
+        found.ok_or_else(|| UnknownMutant { name: name.to_owned() })
+    }
+}
+
+/// One mutant by its name, or two with a `+` between them.
+impl FromStr for Rules {
+    type Err = UnknownMutant;
+
+    fn from_str(names: &str) -> Result<Self, UnknownMutant> {
+        match names.split_once('+') {
+            Some((first, second)) => Ok(Self::broken_by_both(first.parse()?, second.parse()?)),
+            None => Ok(Self::broken_by(names.parse()?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_is_found_by_its_name_and_says_what_it_breaks() {
+        for mutant in Mutant::ALL {
+            assert_eq!(mutant.name().parse(), Ok(*mutant));
+            assert!(mutant.breaks_what().ends_with('.'), "{mutant}");
+        }
+        assert!("Nothing".parse::<Mutant>().is_err());
+    }
+
+    #[test]
+    fn a_pair_is_written_with_a_plus() {
+        for (first, second) in PAIRS {
+            let rules: Rules = format!("{first}+{second}").parse().unwrap();
+            assert_eq!(rules, Rules::broken_by_both(*first, *second));
+        }
+    }
+}
