@@ -98,7 +98,7 @@ pub mod runtime;
 pub mod sim;
 
 pub use protocol::hash::{RingHash, RingSize, key_hash};
-pub use protocol::id::{NodeId, NodeName, OpId, Partition, VnodeType};
+pub use protocol::id::{Dot, NodeId, NodeName, OpId, Partition, Stamp, VnodeType};
 #[cfg(feature = "runtime")]
 pub use runtime::{
     arbiters::Arbiters,

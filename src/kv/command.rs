@@ -73,9 +73,9 @@ impl KvCommand {
 /// A replica's reply, and that of a quorum.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KvReply {
-    /// To a put: it is stored, or a newer write is.
+    /// To a put: it is stored.
     Stored,
-    /// To a delete: the tombstone is stored, or a newer write is.
+    /// To a delete: the tombstone is stored.
     Deleted {
         /// Whether a value was there.
         existed: bool,

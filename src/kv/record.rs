@@ -108,6 +108,14 @@ impl Record {
     }
 }
 
+/// Stamp and dot of stored bytes, also of a version that is not known. `None` if they are too short.
+#[must_use]
+pub fn head(stored: &[u8]) -> Option<(Stamp, Dot)> {
+    let mut head = stored.get(1..HEAD_BYTES)?;
+    let stamp = Stamp { millis: head.get_u64(), logical: head.get_u32() };
+    Some((stamp, Dot { minter: head.get_u64(), counter: head.get_u64() }))
+}
+
 /// Compares two stored copies of one key; the greater one wins.
 ///
 /// Stamp and dot decide. Equal ones are the same write and have the same bytes; should two coordinators
@@ -148,6 +156,7 @@ mod tests {
         #[test]
         fn bytes_compare_as_the_records_do(one in any_record(), other in any_record()) {
             prop_assert_eq!(compare(&one.encode(), &other.encode()), one.cmp(&other));
+            prop_assert_eq!(head(&one.encode()), Some((one.stamp, one.dot)));
         }
 
         #[test]

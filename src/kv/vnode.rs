@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use tanodb_actors::protocol::hash::{RingHash, key_hash};
-use tanodb_actors::protocol::id::{Partition, VnodeType};
+use tanodb_actors::protocol::id::{Partition, Stamp, VnodeType};
 use tanodb_actors::runtime::vnode::{Answer, Class, CommandContext, Items, Merged, Vnode};
 
 use super::command::{KvCommand, KvReply};
 use super::item_key::{shown, split};
-use super::record::{Content, Record, compare};
+use super::record::{Content, Record, compare, head};
 
 /// The name of the vnode type, on the wire and in logs.
 pub const VNODE_TYPE: &str = "tanodb_vnode";
@@ -43,22 +43,19 @@ impl Vnode for KvVnode {
             Ok(item_key) => item_key,
             Err(error) => return Answer::Reply(KvReply::Illegal { reason: error.to_string() }),
         };
-        Answer::Reply(match command {
-            KvCommand::Put { value, .. } => {
-                write(&item_key, Content::Live(value), context, items);
-                KvReply::Stored
-            }
+        let stored = items.get(&item_key);
+        let (content, reply) = match command {
+            KvCommand::Put { value, .. } => (Content::Live(value), KvReply::Stored),
             KvCommand::Delete { .. } => {
-                let existed = is_live(items.get(&item_key));
-                write(&item_key, Content::Tombstone, context, items);
-                KvReply::Deleted { existed }
+                let existed = stored.clone().is_some_and(is_live);
+                (Content::Tombstone, KvReply::Deleted { existed })
             }
-            KvCommand::Get { .. } => match items.get(&item_key).map(Record::decode) {
-                Some(Ok(record)) => KvReply::Found(record),
-                Some(Err(error)) => KvReply::Unreadable { reason: error.to_string() },
-                None => KvReply::Nothing,
-            },
-        })
+            KvCommand::Get { .. } => return Answer::Reply(read(stored)),
+        };
+        match write(&item_key, stored.as_deref(), content, context, items) {
+            Written::Stored => Answer::Reply(reply),
+            Written::Overtaken(held) => Answer::Overtaken(held),
+        }
     }
 
     fn ring_hash(item_key: &[u8]) -> RingHash {
@@ -84,19 +81,48 @@ impl Vnode for KvVnode {
     }
 }
 
-/// Stores a write unless a newer one is there. The same write again changes nothing.
-fn write(item_key: &[u8], content: Content, context: &CommandContext, items: &mut Items<'_>) {
+/// What became of a write.
+enum Written {
+    /// It is stored.
+    Stored,
+    /// It is not: another write is, under this stamp, and is newer.
+    Overtaken(Stamp),
+}
+
+/// Stores a write unless a newer one is there. The same write again changes nothing, and under a higher stamp
+/// takes its own place.
+fn write(
+    item_key: &[u8],
+    stored: Option<&[u8]>,
+    content: Content,
+    context: &CommandContext,
+    items: &mut Items<'_>,
+) -> Written {
     let record = Record { stamp: context.stamp, dot: context.dot, content }.encode();
-    let is_newer = items.get(item_key).is_none_or(|stored| compare(&record, &stored).is_gt());
-    if is_newer {
-        items.put(item_key, record);
+    match stored.filter(|stored| compare(&record, stored).is_le()) {
+        None => {
+            items.put(item_key, record);
+            Written::Stored
+        }
+        Some(newer) => match head(newer) {
+            Some((held, dot)) if dot != context.dot => Written::Overtaken(held),
+            Some(_) | None => Written::Stored,
+        },
     }
 }
 
-fn is_live(stored: Option<Bytes>) -> bool {
+fn read(stored: Option<Bytes>) -> KvReply {
     match stored.map(Record::decode) {
-        Some(Ok(Record { content: Content::Live(_), .. })) => true,
-        Some(Ok(Record { content: Content::Tombstone, .. }) | Err(_)) | None => false,
+        Some(Ok(record)) => KvReply::Found(record),
+        Some(Err(error)) => KvReply::Unreadable { reason: error.to_string() },
+        None => KvReply::Nothing,
+    }
+}
+
+fn is_live(stored: Bytes) -> bool {
+    match Record::decode(stored) {
+        Ok(Record { content: Content::Live(_), .. }) => true,
+        Ok(Record { content: Content::Tombstone, .. }) | Err(_) => false,
     }
 }
 

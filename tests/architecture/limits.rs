@@ -7,7 +7,7 @@ use tanodb_actors::protocol::hash::{RING_SIZE_MAX, RING_SIZE_MIN};
 use tanodb_actors::protocol::liveness::Patience;
 use tanodb_actors::protocol::quorum::REPLICAS_MAX;
 use tanodb_actors::protocol::receiver::WINDOW_BYTES;
-use tanodb_actors::protocol::request::{PAUSE_MAX, PAUSE_MIN};
+use tanodb_actors::protocol::request::{PAUSE_MAX, PAUSE_MIN, RESTAMPS_MAX};
 use tanodb_actors::protocol::sender::REPAIRS_MAX;
 use tanodb_actors::protocol::slots::TRANSFER_LIMIT_DEFAULT;
 use tanodb_actors::protocol::stream::{CHANGES_AT_ONCE_MAX, TAIL_BYTES_MAX};
@@ -82,6 +82,7 @@ fn the_table_of_limits_is_that_of_the_constants() {
             "coordinator.rs",
         ),
         ("a command's deadline", time(DEADLINE_MAX), "coordinator.rs"),
+        ("higher stamps of one write", RESTAMPS_MAX.to_string(), "protocol/request.rs"),
         (
             "pause before a replica is asked again",
             format!("{} to {}", time(PAUSE_MIN), time(PAUSE_MAX)),

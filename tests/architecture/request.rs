@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use tanodb_actors::protocol::gossip::Held;
 use tanodb_actors::protocol::hash::{RingHash, RingSize};
-use tanodb_actors::protocol::id::{Epoch, Incarnation, NodeId, NodeName, Partition, Token};
+use tanodb_actors::protocol::id::{Epoch, Incarnation, NodeId, NodeName, Partition, Stamp, Token};
 use tanodb_actors::protocol::quorum::{FailureReason, Quorum, Verdict};
 use tanodb_actors::protocol::request::{
     AttemptId, Directory, Effect, Event, Request, Role, Said, Start,
@@ -78,6 +78,9 @@ fn after(event: &Event, case: Case) -> String {
         world.down.insert(NodeName::new(HOLDER).unwrap());
     }
     let effects = request.step(event.clone(), &world);
+    if effects.iter().any(|effect| matches!(effect, Effect::Restamp { .. })) {
+        return "all, with a higher stamp".to_owned();
+    }
     let words: Vec<String> = effects.iter().filter_map(in_words).collect();
     match (words.is_empty(), event) {
         (false, _) => words.join("; "),
@@ -92,7 +95,7 @@ fn in_words(effect: &Effect) -> Option<String> {
         Effect::Send { to, .. } if to.as_str() == HOLDER => "the holder is asked again".to_owned(),
         Effect::Send { .. } => "the new holder is asked".to_owned(),
         Effect::After { .. } => "again after a pause".to_owned(),
-        Effect::Learned { .. } => return None,
+        Effect::Learned { .. } | Effect::Restamp { .. } => return None,
         Effect::Answer(Verdict::Met { .. }) => "answered".to_owned(),
         Effect::Answer(Verdict::Failed { may_have_been_stored: true, .. }) => {
             "failed, may have run".to_owned()
@@ -124,6 +127,7 @@ fn endings() -> Vec<(String, Event)> {
         ("`Done`".to_owned(), replied(Said::Done { reply: Bytes::new() })),
         ("`Moved`, higher token".to_owned(), moved(2)),
         ("`Moved`, no higher token".to_owned(), moved(1)),
+        ("`Overtaken`".to_owned(), replied(Said::Overtaken(Stamp::default()))),
     ];
     for reason in reasons() {
         all.push((format!("`{}`", variant_of(&reason)), replied(Said::Failed(reason))));
@@ -136,7 +140,7 @@ fn endings() -> Vec<(String, Event)> {
 #[test]
 fn the_requests_table_is_that_of_the_machine() {
     // What replicas do not say: the request itself finds these out.
-    let found_out = ["Moved", "Unreachable", "Silent"].map(str::to_owned);
+    let found_out = ["Moved", "Overtaken", "Unreachable", "Silent"].map(str::to_owned);
     let walked = reasons().iter().map(variant_of).chain(found_out).collect::<Vec<_>>();
     assert_all_are_walked("actors/src/protocol/quorum.rs", "FailureReason", walked.into_iter());
     let row = |(said, event): &(String, Event)| {

@@ -144,6 +144,9 @@ pub enum FailureReason {
     /// All its permits are taken. Not executed.
     #[error("busy")]
     Busy,
+    /// It holds something newer than the command's stamp, again and again. Not executed.
+    #[error("overtaken by newer writes")]
+    Overtaken,
     /// The vnode's author dropped it during a handoff. Not executed.
     #[error("dropped during a handoff")]
     Dropped,
@@ -184,6 +187,7 @@ impl FailureReason {
             | Self::Behind
             | Self::Retry
             | Self::Busy
+            | Self::Overtaken
             | Self::Dropped
             | Self::Expired
             | Self::Lost
@@ -250,6 +254,14 @@ pub enum TallyEvent {
         /// The partition.
         partition: Partition,
         /// Who is asked.
+        node: NodeName,
+    },
+    /// A node holds something newer than the command's stamp. All are asked again under a higher one, and
+    /// what was executed under the old one does not count any more.
+    Overtaken {
+        /// The partition.
+        partition: Partition,
+        /// Who.
         node: NodeName,
     },
     /// The request's time is over.

@@ -21,6 +21,11 @@
 //! holder is down and nobody may stand in; it is looked at again after a pause. A holder that is fenced
 //! or moving is slow, not down: nobody stands in for it, except when it says that it is stalled.
 //!
+//! A replica that holds something newer than the command's stamp says `Overtaken` and does not execute it. As long
+//! as the client waits, a higher stamp is minted and every replica asked again; only executions under the
+//! last stamp count. With quorums that overlap, an acknowledged write thus has a higher stamp than every
+//! write that was acknowledged before it began, whatever the coordinators' clocks say.
+//!
 //! Every attempt carries the same operation. Executing it twice is harmless: replicas that merge hold the
 //! same write again, and a single owner finds its stored reply. So an attempt whose answer was lost is
 //! repeated; until it is answered it counts as one that may have run.
@@ -46,11 +51,16 @@ use super::quorum::{
 
 mod asking;
 mod event;
+mod stamping;
 pub use event::{AttemptId, Effect, Event, PauseId, Role, Said, Start};
 
 /// Times one replica is asked for one request. With pauses of 200 ms they last for most of a minute; whoever
 /// is busy for longer is not helped by being asked more.
 pub const ATTEMPTS_MAX: u16 = 256;
+
+/// Higher stamps minted for one operation at most. Each is above all that was heard of, so more than one is needed
+/// only when others write the same item at the same time. Past it the replica that says so is given up.
+pub const RESTAMPS_MAX: u16 = 16;
 
 /// The first pause before a replica is asked again, before jitter. Each further one is twice as long.
 pub const PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -110,6 +120,8 @@ struct Attempt {
     node: NodeName,
     token: Token,
     role: Role,
+    /// How many higher stamps had been minted when it was sent.
+    restamps: u16,
 }
 
 /// How far the request is.
@@ -130,8 +142,10 @@ pub struct Request {
     phase: Phase,
     replicas: Vec<Replica>,
     under_way: Vec<Attempt>,
-    /// Whether an attempt ended without telling whether it ran.
+    /// Whether an attempt ended without telling whether it ran, or ran under a stamp that does not count any more.
     may_have_run: bool,
+    /// Higher stamps minted since the first.
+    restamps: u16,
     attempts: u32,
     pauses: u32,
 }
@@ -166,6 +180,7 @@ impl Request {
             replicas,
             under_way: Vec::new(),
             may_have_run: false,
+            restamps: 0,
             attempts: 0,
             pauses: 0,
             start,
@@ -302,7 +317,8 @@ impl Request {
                 self.phase = Phase::Tail;
                 effects.push(Effect::Answer(verdict));
             }
-            TallyStep::Reached(_, verdict @ Verdict::Failed { .. }) => {
+            TallyStep::Reached(_, mut verdict @ Verdict::Failed { .. }) => {
+                self.doubt(&mut verdict);
                 effects.retain(|effect| matches!(effect, Effect::Learned { .. }));
                 effects.push(Effect::Answer(verdict));
             }
@@ -320,7 +336,9 @@ impl Request {
         let attempt = self.under_way.swap_remove(at);
         let is_current = self.replica(attempt.place).stage == Stage::Asked(id);
         match said {
+            Said::Done { .. } if attempt.restamps != self.restamps => self.may_have_run = true,
             Said::Done { reply } => self.executed(attempt, reply, effects),
+            Said::Overtaken(held) => self.overtaken(&attempt, held, directory, effects),
             Said::Moved(held) => {
                 if self.learn(attempt.place, held.clone()) {
                     effects.push(Effect::Learned { partition: attempt.partition, held });
@@ -333,8 +351,8 @@ impl Request {
             Said::Failed(reason) if is_current => {
                 self.failed(&attempt, reason, directory, effects);
             }
-            // Somebody else has been asked since.
-            Said::Failed(_) => {}
+            // Somebody else has been asked since, or the same one under a higher stamp.
+            Said::Failed(reason) => self.may_have_run |= reason.may_have_run(),
         }
     }
 
@@ -382,6 +400,7 @@ impl Request {
             | FailureReason::Behind
             | FailureReason::Retry
             | FailureReason::Busy
+            | FailureReason::Overtaken
             | FailureReason::Dropped
             | FailureReason::Lost
             | FailureReason::Stalled
@@ -410,6 +429,7 @@ impl Request {
                 continue;
             };
             let attempt = attempt.clone();
+            self.may_have_run = true;
             // Its answer may still come, and then counts; nobody waits for it.
             if self.replica(attempt.place).stage == Stage::Asked(attempt.id) {
                 let reason = FailureReason::Unreachable { may_have_run: true };
@@ -461,5 +481,7 @@ impl Request {
 
 #[cfg(test)]
 mod exploration;
+#[cfg(test)]
+mod ordering;
 #[cfg(test)]
 mod tests;

@@ -50,13 +50,23 @@ impl Hlc {
     /// Mints a stamp above every stamp minted or observed before, at the wall clock's time or, if that
     /// lies behind, as little above the last stamp as possible. Milliseconds since 1970-01-01 UTC.
     pub fn tick(&mut self, wall_millis: u64) -> Stamp {
-        let Stamp { millis, logical } = self.last;
-        self.last = match logical.checked_add(1) {
-            _ if wall_millis > millis => Stamp { millis: wall_millis, logical: 0 },
-            Some(logical) => Stamp { millis, logical },
-            None => Stamp { millis: millis.saturating_add(1), logical: 0 },
+        self.last = if wall_millis > self.last.millis {
+            Stamp { millis: wall_millis, logical: 0 }
+        } else {
+            next_above(self.last)
         };
         self.last
+    }
+
+    /// Mints for an operation whose first stamp was overtaken by `held`: above every stamp of this clock, which
+    /// passes `held` with it, unless that is more than `max_ahead` ahead of the wall clock. Then the stamp is
+    /// the one above `held`, for this operation alone, and the clock stays as it is: whoever stores
+    /// stamps decides whether it still takes that one.
+    pub fn tick_above(&mut self, held: Stamp, wall_millis: u64, max_ahead: Duration) -> Stamp {
+        match self.observe(held, wall_millis, max_ahead) {
+            Ok(()) => self.tick(wall_millis),
+            Err(StampTooFarAhead { .. }) => next_above(held),
+        }
     }
 
     /// Makes every later stamp higher than `remote`.
@@ -77,6 +87,13 @@ impl Hlc {
         }
         self.last = self.last.max(remote);
         Ok(())
+    }
+}
+
+fn next_above(Stamp { millis, logical }: Stamp) -> Stamp {
+    match logical.checked_add(1) {
+        Some(logical) => Stamp { millis, logical },
+        None => Stamp { millis: millis.saturating_add(1), logical: 0 },
     }
 }
 
@@ -220,6 +237,19 @@ mod tests {
         let refused = clock.observe(beyond, 1000, MAX_AHEAD).unwrap_err();
         assert_eq!(refused.ahead, Duration::from_millis(10_001));
         assert_eq!(clock.last(), Stamp { millis: 11_000, logical: 4 });
+    }
+
+    #[test]
+    fn a_stamp_above_one_that_overtook_moves_the_clock_only_within_the_limit() {
+        let mut clock = Hlc::default();
+        let near = Stamp { millis: 9_000, logical: 3 };
+        assert_eq!(clock.tick_above(near, 1000, MAX_AHEAD), Stamp { millis: 9_000, logical: 4 });
+        assert_eq!(clock.tick(1000), Stamp { millis: 9_000, logical: 5 });
+        let far = Stamp { millis: 99_000, logical: u32::MAX };
+        assert_eq!(clock.tick_above(far, 1000, MAX_AHEAD), Stamp { millis: 99_001, logical: 0 });
+        assert_eq!(clock.tick(1000), Stamp { millis: 9_000, logical: 6 }, "one key's clock only");
+        let behind = Stamp { millis: 7, logical: 0 };
+        assert_eq!(clock.tick_above(behind, 9_500, MAX_AHEAD), Stamp { millis: 9_500, logical: 0 });
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub struct CoordinatorReport {
     pub refused: u64,
     /// Answers that named a higher token.
     pub moved: u64,
+    /// Times a write was given a higher stamp because a replica held something newer.
+    pub restamped: u64,
     /// Attempts beyond the first at each replica.
     pub retries: u64,
     /// Attempts at stand-ins.

@@ -10,6 +10,7 @@
 mod answers;
 mod broken;
 mod choices;
+mod clocks;
 mod exact;
 mod folding;
 mod hinted;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use tanodb_actors::{
-    Answer, Class, CommandContext, CorruptItem, HandoffChoice, Items, NodeId, Partition, RingHash,
-    RingSize, Vnode, VnodeType, key_hash,
+    Answer, Class, CommandContext, CorruptItem, Dot, HandoffChoice, Items, NodeId, Partition,
+    RingHash, RingSize, Stamp, Vnode, VnodeType, key_hash,
 };
 
 /// What is to be done.
@@ -11,6 +11,8 @@ use tanodb_actors::{
 pub enum Action {
     Put(u64, u64),
     Add(u64, u64),
+    /// Puts unless a write with a higher stamp is there.
+    Write(u64, u64),
     /// Puts without a reply.
     PutQuietly(u64, u64),
     /// Puts after work off the arbiter.
@@ -71,6 +73,11 @@ fn number(stored: &[u8]) -> u64 {
     u64::from_be_bytes(*stored.first_chunk::<8>().unwrap())
 }
 
+/// By whom a number was stored that was written with a stamp.
+fn written(stored: &[u8]) -> Option<(Stamp, Dot)> {
+    rmp_serde::from_slice(stored.get(8..)?).ok()
+}
+
 impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
     type Command = NumberCommand;
     type Reply = Option<u64>;
@@ -83,7 +90,7 @@ impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
     fn handle_command(
         &mut self,
         command: NumberCommand,
-        _: &CommandContext,
+        context: &CommandContext,
         items: &mut Items<'_>,
     ) -> Answer<Option<u64>, NumberCommand> {
         let mut put = |key: u64, value: u64| {
@@ -99,6 +106,19 @@ impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
                 let sum = stored.map_or(0, |stored| number(&stored)) + amount;
                 items.put(&key.to_be_bytes(), sum.to_be_bytes().to_vec());
                 Answer::Reply(Some(sum))
+            }
+            Action::Write(key, value) => {
+                let held = items.get(&key.to_be_bytes()).and_then(|stored| written(&stored));
+                match held {
+                    Some((stamp, dot)) if (stamp, dot) > (context.stamp, context.dot) => {
+                        assert_ne!(dot, context.dot, "a lower stamp of the same write");
+                        return Answer::Overtaken(stamp);
+                    }
+                    Some(_) | None => {}
+                }
+                let stored = rmp_serde::to_vec(&(context.stamp, context.dot)).unwrap();
+                items.put(&key.to_be_bytes(), [value.to_be_bytes().to_vec(), stored].concat());
+                Answer::Reply(Some(value))
             }
             Action::PutQuietly(key, value) => {
                 put(key, value);

@@ -45,11 +45,21 @@ impl Replica {
     }
 
     fn run(&mut self, command: &KvCommand, context: &CommandContext) -> (KvReply, usize) {
+        self.try_run(command, context).unwrap()
+    }
+
+    /// The reply and how many items changed, or the stamp of what is newer than the command.
+    fn try_run(
+        &mut self,
+        command: &KvCommand,
+        context: &CommandContext,
+    ) -> Result<(KvReply, usize), Stamp> {
         let encoded = Bytes::from(rmp_serde::to_vec_named(command).unwrap());
         match self.0.handle_command(&encoded, context) {
             RawAnswer::Reply(reply, changes) => {
-                (rmp_serde::from_slice(&reply).unwrap(), changes.items.len())
+                Ok((rmp_serde::from_slice(&reply).unwrap(), changes.items.len()))
             }
+            RawAnswer::Overtaken(held) => Err(held),
             RawAnswer::NoReply(_)
             | RawAnswer::Async(_)
             | RawAnswer::Stop(_)
@@ -100,7 +110,8 @@ fn a_delete_of_nothing_is_answered_and_keeps_a_tombstone() {
     let deleted = KvReply::Deleted { existed: false };
     assert_eq!(replica.run(&delete("key-1"), &at(2, 1)), (deleted.clone(), 1));
     assert_eq!(replica.run(&delete("key-1"), &at(3, 1)), (deleted, 1));
-    assert_eq!(replica.run(&put("key-1", "late"), &at(1, 1)), (KvReply::Stored, 0));
+    let held = Stamp { millis: 3, logical: 0 };
+    assert_eq!(replica.try_run(&put("key-1", "late"), &at(1, 1)), Err(held));
     assert_eq!(replica.value("key-1"), None, "an older put does not bring it back");
 }
 
@@ -108,7 +119,8 @@ fn a_delete_of_nothing_is_answered_and_keeps_a_tombstone() {
 fn the_higher_stamp_wins_and_then_the_higher_dot() {
     let mut replica = Replica::new();
     replica.run(&put("key-1", "second"), &at(2, 1));
-    replica.run(&put("key-1", "first"), &at(1, 7));
+    let held = Stamp { millis: 2, logical: 0 };
+    assert_eq!(replica.try_run(&put("key-1", "first"), &at(1, 7)), Err(held));
     assert_eq!(replica.value("key-1").as_deref(), Some("second"));
     replica.run(&put("key-1", "other coordinator"), &at(2, 2));
     assert_eq!(replica.value("key-1").as_deref(), Some("other coordinator"));
@@ -121,6 +133,20 @@ fn the_same_write_again_changes_nothing() {
     let before = replica.0.digest().clone();
     assert_eq!(replica.run(&put("key-1", "hello"), &at(2, 1)), (KvReply::Stored, 0));
     assert_eq!(*replica.0.digest(), before);
+}
+
+#[test]
+fn a_write_that_was_stamped_anew_is_the_same_write() {
+    let mut replica = Replica::new();
+    let (first, mut anew) = (at(2, 1), at(2, 1));
+    anew.stamp.millis = 5;
+    assert_eq!(replica.run(&put("key-1", "hello"), &first), (KvReply::Stored, 1));
+    assert_eq!(replica.run(&put("key-1", "hello"), &anew), (KvReply::Stored, 1));
+    let late = replica.run(&put("key-1", "hello"), &first);
+    assert_eq!(late, (KvReply::Stored, 0), "it is not overtaken by itself");
+    let held = Stamp { millis: 5, logical: 0 };
+    assert_eq!(replica.try_run(&delete("key-1"), &at(4, 1)), Err(held));
+    assert_eq!(replica.value("key-1").as_deref(), Some("hello"));
 }
 
 #[test]
@@ -212,12 +238,12 @@ proptest! {
     ) {
         let (mut one, mut other) = (Replica::new(), Replica::new());
         for (command, context) in &writes {
-            one.run(command, context);
+            let _ = one.try_run(command, context);
         }
         let shuffled = order.into_iter().filter_map(|place| writes.get(place));
         let again = &writes[repeated.index(writes.len())];
         for (command, context) in shuffled.chain([again]) {
-            other.run(command, context);
+            let _ = other.try_run(command, context);
         }
         prop_assert_eq!(one.items(), other.items());
         prop_assert_eq!(one.0.digest(), other.0.digest());
@@ -232,7 +258,7 @@ proptest! {
             let mut replica = Replica::new();
             for ((command, context), &home) in writes.iter().zip(&homes) {
                 if home == place {
-                    replica.run(command, context);
+                    let _ = replica.try_run(command, context);
                 }
             }
             replica
@@ -251,7 +277,7 @@ proptest! {
         prop_assert_eq!(left.merge(&mut grouped), 0, "idempotent");
         let mut all = Replica::new();
         for (command, context) in &writes {
-            all.run(command, context);
+            let _ = all.try_run(command, context);
         }
         prop_assert_eq!(left.items(), all.items(), "nothing was lost");
     }

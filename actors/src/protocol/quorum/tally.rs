@@ -128,6 +128,7 @@ impl Tally {
                 self.failed(ReplicaFault { partition, node, reason }, Standing::Postponed)
             }
             TallyEvent::AskedAgain { partition, node } => self.asked_again(partition, node),
+            TallyEvent::Overtaken { partition, node } => self.overtaken(partition, node),
             TallyEvent::DeadlinePassed => return self.run_out(),
         };
         match counted {
@@ -188,6 +189,22 @@ impl Tally {
                 Ok(())
             }
         }
+    }
+
+    fn overtaken(&mut self, partition: Partition, node: NodeName) -> Result<(), TallyIgnored> {
+        self.replica(partition)?;
+        for replica in &mut self.replicas {
+            match replica.standing {
+                Standing::Done { .. } => {
+                    replica.standing = Standing::Postponed;
+                    self.may_have_run = true;
+                }
+                Standing::Waiting { .. } | Standing::Postponed | Standing::Failed => {}
+            }
+        }
+        let reason = FailureReason::Overtaken;
+        self.blame(ReplicaFault { partition, node, reason });
+        Ok(())
     }
 
     /// Keeps one failure for each node and partition, so that the list is bounded by who was asked.

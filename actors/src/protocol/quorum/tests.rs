@@ -95,6 +95,7 @@ fn expected(events: &[TallyEvent], quorum: Quorum) -> Expected {
                 | TallyEvent::AskedInstead { .. }
                 | TallyEvent::Postponed { .. }
                 | TallyEvent::AskedAgain { .. }
+                | TallyEvent::Overtaken { .. }
                 | TallyEvent::DeadlinePassed => {}
             }
         }

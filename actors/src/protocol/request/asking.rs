@@ -111,9 +111,16 @@ impl Request {
             Role::StandIn { .. } => Some(node.clone()),
         };
         let (partition, token) = (replica.partition, replica.held.token);
-        let attempt =
-            Attempt { id, place, partition, node: node.clone(), token, role: role.clone() };
-        self.under_way.push(attempt);
+        let (restamps, node_asked, as_what) = (self.restamps, node.clone(), role.clone());
+        self.under_way.push(Attempt {
+            id,
+            place,
+            partition,
+            node: node_asked,
+            token,
+            role: as_what,
+            restamps,
+        });
         effects.push(Effect::Send { attempt: id, partition, to: node, token, role });
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::gossip::Held;
 use crate::protocol::hash::RingHash;
-use crate::protocol::id::{NodeName, Partition, Token};
+use crate::protocol::id::{NodeName, Partition, Stamp, Token};
 use crate::protocol::quorum::{FailureReason, Quorum, Verdict};
 use crate::protocol::rules::Rules;
 
@@ -57,6 +57,8 @@ pub enum Said {
     },
     /// Not executed: another node holds a higher token.
     Moved(Held),
+    /// Not executed: something newer than the command's stamp is stored there, under this one.
+    Overtaken(Stamp),
     /// Not executed, or stopped while it was.
     Failed(FailureReason),
 }
@@ -111,6 +113,11 @@ pub enum Effect {
         token: Token,
         /// As what it is asked.
         role: Role,
+    },
+    /// Mint a higher stamp than this one for the operation: what is sent from now on carries it.
+    Restamp {
+        /// What a replica holds.
+        above: Stamp,
     },
     /// Say `TimerFired` after this time.
     After {

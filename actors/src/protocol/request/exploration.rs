@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::tests::{World, held, node, quorum};
 use super::*;
 use crate::protocol::hash::RingHash;
+use crate::protocol::id::Stamp;
 use crate::protocol::quorum::Quorum;
 use crate::protocol::rules::Rules;
 
@@ -23,6 +24,7 @@ enum Ending {
     Moved,
     MovedBack,
     Stalled,
+    Overtaken,
     Stopped,
     Refused,
     NotSent,
@@ -47,6 +49,7 @@ struct Run {
     pauses: BTreeSet<PauseId>,
     by_owner: BTreeSet<Partition>,
     by_anyone: BTreeSet<Partition>,
+    restamps: u16,
     may_have_run: bool,
     stalled: BTreeSet<(NodeName, Token)>,
     answer: Option<bool>,
@@ -58,6 +61,7 @@ struct Sent {
     to: NodeName,
     token: Token,
     role: Role,
+    restamps: u16,
 }
 
 impl Run {
@@ -77,6 +81,7 @@ impl Run {
             pauses: BTreeSet::new(),
             by_owner: BTreeSet::new(),
             by_anyone: BTreeSet::new(),
+            restamps: 0,
             may_have_run: false,
             stalled: BTreeSet::new(),
             answer: None,
@@ -109,6 +114,7 @@ impl Run {
             Ending::Moved => Said::Moved(held('d', sent.token.hop + 1)),
             Ending::MovedBack => Said::Moved(held('d', sent.token.hop)),
             Ending::Stalled => Said::Failed(FailureReason::Stalled),
+            Ending::Overtaken => Said::Overtaken(Stamp { millis: 7, logical: 0 }),
             Ending::Stopped => Said::Failed(FailureReason::Stopped(String::new())),
             Ending::Refused => Said::Failed(FailureReason::Refused(String::new())),
             Ending::NotSent => return Event::NotSent { attempt },
@@ -131,6 +137,7 @@ impl Run {
             Event::Replied { attempt, said } => {
                 let sent = self.sent.remove(attempt).unwrap();
                 match said {
+                    Said::Done { .. } if sent.restamps < self.restamps => self.may_have_run = true,
                     Said::Done { .. } => {
                         self.by_anyone.insert(sent.partition);
                         if sent.role == Role::Owner {
@@ -143,7 +150,7 @@ impl Run {
                             self.stalled.insert((sent.to, sent.token));
                         }
                     }
-                    Said::Moved(_) => {}
+                    Said::Moved(_) | Said::Overtaken(_) => {}
                 }
             }
             Event::NotSent { attempt } => drop(self.sent.remove(attempt)),
@@ -167,12 +174,19 @@ impl Run {
         for effect in effects {
             match effect {
                 Effect::Send { attempt, partition, to, token, role } => {
-                    let sent = Sent { partition, to, token, role };
+                    let sent = Sent { partition, to, token, role, restamps: self.restamps };
                     self.check_send(&sent);
                     assert!(
                         self.sent.insert(attempt, sent).is_none(),
                         "an attempt's id came twice"
                     );
+                }
+                Effect::Restamp { .. } => {
+                    assert_eq!(self.answer, None, "a stamp was changed after it was acknowledged");
+                    self.restamps += 1;
+                    self.may_have_run |= !self.by_anyone.is_empty();
+                    self.by_anyone.clear();
+                    self.by_owner.clear();
                 }
                 Effect::After { pause, wait } => {
                     assert_ne!(self.answer, Some(false), "a pause after the failure was told");
@@ -270,6 +284,7 @@ const ALL: &[Ending] = &[
     Ending::Moved,
     Ending::MovedBack,
     Ending::Stalled,
+    Ending::Overtaken,
     Ending::Stopped,
     Ending::Refused,
     Ending::NotSent,
@@ -293,6 +308,21 @@ fn two_replicas_keep_their_promises() {
         let states = explore(run, &alphabet, 6);
         assert!(states > 1_000, "{states} states are too few to mean anything");
     }
+}
+
+#[test]
+fn replicas_that_are_overtaken_keep_their_promises() {
+    let alphabet =
+        Alphabet { endings: &[Ending::Done, Ending::Overtaken], down: "", learns: false };
+    let run = Run::begin(quorum(3, 2, 2), true, World::of("abcdeabc"));
+    let states = explore(run, &alphabet, 6);
+    assert!(states > 1_000, "{states} states are too few to mean anything");
+
+    let endings = &[Ending::Done, Ending::Overtaken, Ending::Refused, Ending::Lost];
+    let alphabet = Alphabet { endings, down: "a", learns: false };
+    let run = Run::begin(quorum(2, 2, 0), true, World::of("abcdeabc"));
+    let states = explore(run, &alphabet, 5);
+    assert!(states > 1_000, "{states} states are too few to mean anything");
 }
 
 #[test]

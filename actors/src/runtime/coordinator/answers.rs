@@ -40,6 +40,7 @@ fn said(outcome: Outcome) -> Said {
     Said::Failed(match outcome {
         Outcome::Done { reply } => return Said::Done { reply },
         Outcome::Moved { token, holder } => return Said::Moved(Held { token, holder }),
+        Outcome::Overtaken { stamp } => return Said::Overtaken(stamp),
         Outcome::Behind { .. } => FailureReason::Behind,
         Outcome::Retry => FailureReason::Retry,
         Outcome::Busy => FailureReason::Busy,

@@ -72,6 +72,11 @@ impl Mint {
         Ok(Minted { op, stamp, dot: Dot { minter, counter } })
     }
 
+    /// Mints a stamp above one that a replica holds, for an operation that was minted before.
+    pub(super) fn restamp(&mut self, held: Stamp, wall_millis: u64) -> Stamp {
+        self.clock.tick_above(held, wall_millis, CLOCK_AHEAD_MAX)
+    }
+
     /// Raises the clock above a stamp that was seen elsewhere, unless that one is too far ahead.
     pub(super) fn observe(&mut self, stamp: Stamp, wall_millis: u64) {
         if let Err(error) = self.clock.observe(stamp, wall_millis, CLOCK_AHEAD_MAX) {

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::agenda::{Due, RequestNumber};
 use super::numbers::NO_NUMBERS;
 use super::{Alarm, AttemptEnded, Coordinator, DEADLINE_MAX, Serving, UnderWay, answers};
-use crate::protocol::id::{NodeName, Partition, Token, VnodeRef};
+use crate::protocol::id::{NodeName, Partition, Stamp, Token, VnodeRef};
 use crate::protocol::quorum::{Quorum, Verdict};
 use crate::protocol::request::{AttemptId, Directory, Effect, Event, Request, Role, Said, Start};
 use crate::protocol::time::Moment;
@@ -162,6 +162,7 @@ impl Coordinator {
                 Effect::Send { attempt, partition, to, token, role } => {
                     self.send(number, Sending { attempt, partition, to, token, role }, ctx);
                 }
+                Effect::Restamp { above } => self.restamp(number, above),
                 Effect::After { pause, wait } => {
                     let at = self.env.clock.now().plus(wait);
                     self.agenda.add(at, Due::Pause(number, pause));
@@ -177,6 +178,17 @@ impl Coordinator {
         }
         if self.requests.get(&number).is_some_and(|under_way| under_way.request.is_over()) {
             self.forget(number);
+        }
+    }
+
+    /// What is sent from now on is newer than what a replica holds.
+    fn restamp(&mut self, number: RequestNumber, held: Stamp) {
+        let wall_millis = self.env.clock.wall_millis();
+        if let (Some(under_way), Some(mint)) = (self.requests.get_mut(&number), &mut self.mint) {
+            under_way.envelope.stamp = mint.restamp(held, wall_millis);
+            self.report.restamped += 1;
+            let (op, stamp) = (under_way.envelope.op, under_way.envelope.stamp);
+            log::debug!(op:%, held:?, stamp:?; "a write was overtaken and is stamped anew");
         }
     }
 

@@ -91,6 +91,7 @@ impl VnodeActor {
                 admitted.reply.answer(Outcome::Done { reply: Bytes::new() });
             }
             RawAnswer::Async(work) => self.work(work, admitted, ctx),
+            RawAnswer::Overtaken(stamp) => admitted.reply.answer(Outcome::Overtaken { stamp }),
             RawAnswer::Stop(reason) => {
                 admitted.reply.answer(Outcome::Stopped { reason: reason.clone() });
                 self.stop(reason, ctx);

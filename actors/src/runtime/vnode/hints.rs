@@ -160,6 +160,10 @@ impl VnodeActor {
                 self.hinted(generation, context);
                 Outcome::Done { reply: Bytes::new() }
             }
+            RawAnswer::Overtaken(stamp) => {
+                self.forget_if_empty(generation);
+                Outcome::Overtaken { stamp }
+            }
             RawAnswer::Async(_) => {
                 let reason = "hints take no asynchronous commands".to_owned();
                 Outcome::Refused { reason }

@@ -40,12 +40,13 @@ pub enum Class {
     Merged,
 }
 
-/// What the coordinator minted for this operation. Every replica, retry and forward sees the same.
+/// What the coordinator minted for this operation. Every replica, retry and forward sees the same, except that
+/// all are asked again with a higher stamp after [`Answer::Overtaken`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandContext {
     /// The client's operation.
     pub op: OpId,
-    /// When the coordinator saw it.
+    /// When the coordinator saw it, or higher if something newer was stored by then.
     pub stamp: Stamp,
     /// Names the write, for ever.
     pub dot: Dot,
@@ -62,6 +63,11 @@ pub enum Answer<Reply, Command> {
     /// Runs `work` off the arbiter, on a bounded pool. It cannot touch the items; the command it returns
     /// is admitted and executed like any other, and *its* answer goes to the caller.
     Async(Work<Command>),
+    /// Not executed: under this stamp something is stored that is newer than the command. Changes made by this
+    /// command are dropped. While its caller waits, the coordinator mints a higher stamp for it and asks all
+    /// replicas again, so that a write which is acknowledged is newer than all that were acknowledged
+    /// before it began. Do not answer this to a write that is stored here itself: one of the same dot.
+    Overtaken(Stamp),
     /// Stops the vnode: the caller is told the reason, a running transfer is cancelled, changes made by
     /// this command are dropped, and the host starts the vnode again, with its items, after a backoff.
     Stop(String),
@@ -118,7 +124,7 @@ pub trait Vnode: Sized + Send + 'static {
 
     /// Executes a command. Changes go through `items` and become visible, together with the reply, when
     /// this returns [`Answer::Reply`] or [`Answer::NoReply`]; they are dropped on a panic, on
-    /// [`Answer::Stop`] and on [`Answer::Async`].
+    /// [`Answer::Overtaken`], [`Answer::Stop`] and [`Answer::Async`].
     fn handle_command(
         &mut self,
         command: Self::Command,

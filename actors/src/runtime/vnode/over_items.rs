@@ -10,7 +10,7 @@ use super::op_table::{OpTable, Replay};
 use super::raw::{Change, Changes, ContainerError, PageLimits, RawAnswer, RawPage, RawVnode};
 use super::{Answer, Class, CommandContext, CorruptItem, HandoffChoice, Merged, Vnode};
 use crate::protocol::digest::{Digest, ItemPosition, ItemRange};
-use crate::protocol::id::{NodeId, Partition};
+use crate::protocol::id::{NodeId, Partition, Stamp};
 use crate::runtime::items::{Engine, EngineError};
 use crate::wire::page::{PageBuilder, PageItems, PageSlices};
 
@@ -179,6 +179,7 @@ impl<V: Vnode> OverItems<V> {
             },
             Answer::NoReply => Bytes::new(),
             Answer::Async(work) => return Ran::Elsewhere(work),
+            Answer::Overtaken(held) => return Ran::Overtaken(held),
             Answer::Stop(reason) => return Ran::Stopped(reason),
         };
         if let Class::Single = V::CLASS {
@@ -280,6 +281,7 @@ fn author_key<V: Vnode>(stored: &[u8]) -> Option<&[u8]> {
 enum Ran<V: Vnode> {
     Done(Bytes, Changes),
     Elsewhere(super::Work<V::Command>),
+    Overtaken(Stamp),
     Stopped(String),
 }
 
@@ -330,6 +332,7 @@ impl<V: Vnode> RawVnode for OverItems<V> {
             Ran::Elsewhere(work) => RawAnswer::Async(Box::new(move || {
                 rmp_serde::to_vec_named(&work()).map(Bytes::from).unwrap_or_default()
             })),
+            Ran::Overtaken(held) => RawAnswer::Overtaken(held),
             Ran::Stopped(reason) => RawAnswer::Stop(reason),
         }
     }

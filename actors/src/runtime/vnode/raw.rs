@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{CommandContext, CorruptItem, HandoffChoice, Work};
 use crate::protocol::digest::{Digest, ItemPosition, ItemRange};
-use crate::protocol::id::NodeId;
+use crate::protocol::id::{NodeId, Stamp};
 pub use crate::runtime::items::PageLimits;
 pub use crate::wire::delta::Change;
 
@@ -36,6 +36,8 @@ pub enum RawAnswer {
     NoReply(Changes),
     /// Off the arbiter; yields the follow-up command, encoded.
     Async(Work<Bytes>),
+    /// Something newer is stored, under this stamp; nothing was changed. See [`super::Answer::Overtaken`].
+    Overtaken(Stamp),
     /// Stop and restart; nothing was changed.
     Stop(String),
     /// The command could not be decoded, or may not run; nothing was changed.

@@ -9,7 +9,7 @@ use crate::protocol::id::{
 };
 
 /// One operation as every replica sees it. Minted once by the coordinator; retries and forwards carry
-/// the same one.
+/// the same one, with a higher stamp after [`Outcome::Overtaken`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// Which vnode.
@@ -72,6 +72,12 @@ pub enum Outcome {
         /// The highest token known here.
         token: Token,
     },
+    /// Not executed: something newer than the command's stamp is stored. Asked again with a higher stamp, under
+    /// the same operation id and dot.
+    Overtaken {
+        /// The stamp of what is stored.
+        stamp: Stamp,
+    },
     /// Not executed: ask again shortly, with the same operation id.
     Retry,
     /// Not executed: all permits of this vnode are taken.
@@ -107,6 +113,7 @@ impl Outcome {
             Self::Done { .. } | Self::Unanswered | Self::Stopped { .. } => true,
             Self::Moved { .. }
             | Self::Behind { .. }
+            | Self::Overtaken { .. }
             | Self::Retry
             | Self::Busy
             | Self::Dropped

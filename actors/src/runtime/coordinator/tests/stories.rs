@@ -226,6 +226,51 @@ async fn a_stamp_that_was_seen_is_below_all_later_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_was_overtaken_is_the_same_write_with_a_higher_stamp() {
+    play(async {
+        let mut scene = Scene::serving().await;
+        let answer = scene.run(command(2));
+        let [here, bob, cyd] = scene.next_are(["ada 1", "bob 2", "cyd 3"]).await;
+        let (first, wall_millis) = (here.envelope.clone(), scene.env.clock.wall_millis());
+        let held = Stamp { millis: wall_millis + 9_000, logical: 5 };
+        here.executes("ok");
+        bob.says(Outcome::Overtaken { stamp: held });
+        let [here, bob, late] = scene.next_are(["ada 1", "bob 2", "cyd 3"]).await;
+        let anew = bob.envelope.clone();
+        assert_eq!((anew.op, anew.dot), (first.op, first.dot));
+        assert_eq!(anew.stamp, Stamp { logical: 6, ..held });
+        cyd.executes("under the old stamp");
+        bob.executes("ok");
+        here.executes("ok");
+        assert_eq!(answer.await, met("ok ok", true));
+        assert_eq!((scene.report().await.restamped, scene.report().await.met), (1, 1));
+        drop(late);
+
+        let _answer = scene.run(command(1));
+        assert!(scene.next().await.envelope.stamp > anew.stamp, "the clock has moved on");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_far_ahead_overtakes_one_write_and_not_the_clock() {
+    play(async {
+        let mut scene = Scene::serving().await;
+        let _answer = scene.run(command(2));
+        let [_here, bob, _cyd] = scene.next_are(["ada 1", "bob 2", "cyd 3"]).await;
+        let wall_millis = scene.env.clock.wall_millis();
+        let held = Stamp { millis: wall_millis + 60_000, logical: 5 };
+        bob.says(Outcome::Overtaken { stamp: held });
+        let [here, ..] = scene.next_are(["ada 1", "bob 2", "cyd 3"]).await;
+        assert_eq!(here.envelope.stamp, Stamp { logical: 6, ..held });
+
+        let _answer = scene.run(command(1));
+        assert!(scene.next().await.envelope.stamp.millis < wall_millis + 10_000);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_ought_to_own_a_partition_is_asked_while_no_token_is_known() {
     play(async {
         let mut scene = Scene::serving().await;
