@@ -10,6 +10,7 @@ pub mod disk;
 pub mod driver;
 pub mod failure;
 pub mod harness;
+pub mod history;
 pub mod invariant;
 pub mod network;
 mod panics;
