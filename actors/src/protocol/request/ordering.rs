@@ -10,6 +10,7 @@ use super::tests::{World, quorum};
 use super::*;
 use crate::protocol::hash::RingHash;
 use crate::protocol::id::Stamp;
+use crate::protocol::rules::Rules;
 use crate::protocol::stamp::Hlc;
 
 /// What decides which of two copies is kept.
@@ -55,8 +56,13 @@ enum Happens {
 
 impl Writer {
     fn begin(wall_millis: u64, dot: u8, world: &World) -> Self {
-        let start =
-            Start { hash: RingHash([0; 20]), quorum: quorum(3, 2, 2), stand_ins: true, jitter: 7 };
+        let start = Start {
+            hash: RingHash([0; 20]),
+            quorum: quorum(3, 2, 2),
+            stand_ins: true,
+            jitter: 7,
+            rules: Rules::default(),
+        };
         let (request, effects) = Request::start(start, world).unwrap();
         let mut clock = Hlc::default();
         let stamp = clock.tick(wall_millis);
