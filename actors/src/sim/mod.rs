@@ -14,5 +14,6 @@ pub mod history;
 pub mod invariant;
 pub mod network;
 mod panics;
+pub mod shrink;
 pub mod trace;
 mod watch;
