@@ -201,8 +201,9 @@ impl Counters {
     pub fn check(&self) -> CountersVerdict {
         let mut verdict = CountersVerdict::default();
         for (name, counter) in &self.counters {
+            let sums = Sums::of(counter);
             for addition in &counter.additions {
-                counter.judge(name, addition, &mut verdict);
+                counter.judge(name, addition, &sums, &mut verdict);
             }
             for (era, chain) in counter.chains() {
                 counter.judge_chain(name, era, chain, &mut verdict);
@@ -216,7 +217,7 @@ impl Counters {
 type Answer<'a> = (&'a Addition, Moment, u64);
 
 impl OfCounter {
-    fn judge(&self, name: &str, told: &Addition, verdict: &mut CountersVerdict) {
+    fn judge(&self, name: &str, told: &Addition, sums: &Sums, verdict: &mut CountersVerdict) {
         let (ended, total) = match told.end {
             Some((ended, AddOutcome::Acknowledged { total })) => (ended, total),
             Some((_, AddOutcome::NotDone)) => {
@@ -229,7 +230,8 @@ impl OfCounter {
             }
         };
         verdict.checked.answers += 1;
-        let (at_least, at_most) = self.bounds(told, ended);
+        let at_least = sums.owed_to(told, self.losses_until(ended));
+        let at_most = sum_until(&sums.begun, |began| began <= ended);
         let (counter, told) = (name.to_owned(), *told);
         if total < at_least {
             verdict.violations.push(CountedWrong::TooLittle { counter, at_least, told });
@@ -238,24 +240,8 @@ impl OfCounter {
         }
     }
 
-    /// What an answer must contain, and what it may contain at most.
-    fn bounds(&self, told: &Addition, ended: Moment) -> (u64, u64) {
-        let lost = self.losses.iter().rev().find(|loss| **loss <= ended);
-        let (mut at_least, mut at_most) = (told.amount, told.amount);
-        for other in self.additions.iter().filter(|other| !std::ptr::eq(*other, told)) {
-            let acknowledged_before = match other.end {
-                Some((_, AddOutcome::NotDone)) => continue,
-                Some((at, AddOutcome::Acknowledged { .. })) => at < told.began,
-                Some((_, AddOutcome::Unknown)) | None => false,
-            };
-            if acknowledged_before && lost.is_none_or(|loss| other.began > *loss) {
-                at_least = at_least.saturating_add(other.amount);
-            }
-            if other.began <= ended {
-                at_most = at_most.saturating_add(other.amount);
-            }
-        }
-        (at_least, at_most)
+    fn losses_until(&self, moment: Moment) -> usize {
+        self.losses.partition_point(|loss| *loss <= moment)
     }
 
     /// The answers between two losses, in the order of their totals. One that runs beside a loss belongs
@@ -276,10 +262,9 @@ impl OfCounter {
 
     /// How many losses there were before an answered addition, unless one happened beside it.
     fn era(&self, told: &Addition) -> Option<usize> {
-        let losses_until = |moment| self.losses.partition_point(|loss| *loss <= moment);
         let (ended, _) = told.answer()?;
-        let era = losses_until(ended);
-        (losses_until(told.began) == era).then_some(era)
+        let era = self.losses_until(ended);
+        (self.losses_until(told.began) == era).then_some(era)
     }
 
     fn judge_chain(
@@ -295,6 +280,7 @@ impl OfCounter {
             earlier: *earlier,
             later: *later,
         };
+        let outside = self.outside_chain(era);
         let mut below: Option<(&Addition, u64)> = None;
         for (told, ended, total) in &chain {
             let from = total.saturating_sub(told.amount);
@@ -303,7 +289,8 @@ impl OfCounter {
                 verdict.violations.push(fork(earlier, told));
             } else if below.is_some() || era == 0 {
                 let gap = from.saturating_sub(reached);
-                match has_subset(self.outside_chain(era, *ended), gap) {
+                let begun = outside.iter().filter(|(began, _)| began <= ended);
+                match has_subset(begun.map(|(_, amount)| *amount), gap) {
                     Some(true) => {}
                     Some(false) => verdict.violations.push(CountedWrong::NoSuchTotal {
                         counter: counter(),
@@ -319,14 +306,67 @@ impl OfCounter {
         verdict.violations.extend(back.into_iter().map(|(earlier, later)| fork(earlier, later)));
     }
 
-    /// Amounts that may have been added by a moment without being in the chain of an era.
-    fn outside_chain(&self, era: usize, until: Moment) -> impl Iterator<Item = u64> {
-        let may_be_added = move |addition: &&Addition| {
+    /// What may have been added without being in the chain of an era: since when, and how much.
+    fn outside_chain(&self, era: usize) -> Vec<(Moment, u64)> {
+        let may_be_added = |addition: &&Addition| {
             let is_refused = matches!(addition.end, Some((_, AddOutcome::NotDone)));
-            addition.began <= until && !is_refused && self.era(addition) != Some(era)
+            !is_refused && self.era(addition) != Some(era)
         };
-        self.additions.iter().filter(may_be_added).map(|addition| addition.amount)
+        let outside = self.additions.iter().filter(may_be_added);
+        outside.map(|addition| (addition.began, addition.amount)).collect()
     }
+}
+
+/// The sums that bound an answer, for all answers at once.
+struct Sums {
+    /// By the losses before they began: acknowledged additions by their ends, with the sum so far.
+    acknowledged: BTreeMap<usize, Vec<(Moment, u64)>>,
+    /// All that were not refused by their beginnings, with the sum so far.
+    begun: Vec<(Moment, u64)>,
+}
+
+impl Sums {
+    fn of(counter: &OfCounter) -> Self {
+        let mut acknowledged: BTreeMap<usize, Vec<(Moment, u64)>> = BTreeMap::new();
+        let mut begun = Vec::new();
+        for Addition { client: _, amount, began, end } in &counter.additions {
+            match end {
+                Some((_, AddOutcome::NotDone)) => continue,
+                Some((ended, AddOutcome::Acknowledged { .. })) => {
+                    let era = counter.losses.partition_point(|loss| loss < began);
+                    acknowledged.entry(era).or_default().push((*ended, *amount));
+                }
+                Some((_, AddOutcome::Unknown)) | None => {}
+            }
+            begun.push((*began, *amount));
+        }
+        acknowledged.values_mut().chain([&mut begun]).for_each(|amounts| add_up(amounts));
+        Self { acknowledged, begun }
+    }
+
+    /// What was acknowledged before an addition was sent, and has not been lost until it was answered; and
+    /// its own amount.
+    fn owed_to(&self, told: &Addition, losses: usize) -> u64 {
+        let before = self.acknowledged.get(&losses);
+        let before = before.map_or(0, |ends| sum_until(ends, |ended| ended < told.began));
+        before.saturating_add(told.amount)
+    }
+}
+
+/// Puts amounts into the order of their moments, and makes each the sum so far.
+fn add_up(amounts: &mut [(Moment, u64)]) {
+    amounts.sort_unstable();
+    let mut sum = 0_u64;
+    for (_, amount) in amounts {
+        sum = sum.saturating_add(*amount);
+        *amount = sum;
+    }
+}
+
+/// The sum of the amounts whose moments are early enough.
+fn sum_until(sums: &[(Moment, u64)], is_early: impl Fn(Moment) -> bool) -> u64 {
+    let count = sums.partition_point(|(moment, _)| is_early(*moment));
+    count.checked_sub(1).and_then(|last| sums.get(last)).map_or(0, |(_, sum)| *sum)
 }
 
 /// Answers that ended before another began, and are higher than where that one began to count.
@@ -359,9 +399,12 @@ fn has_subset(amounts: impl Iterator<Item = u64>, sum: u64) -> Option<bool> {
     for amount in amounts.filter(|amount| (1..=sum).contains(amount)) {
         let more: Vec<u64> = reachable.iter().filter_map(|one| one.checked_add(amount)).collect();
         reachable.extend(more.into_iter().filter(|one| *one <= sum));
+        if reachable.contains(&sum) {
+            return Some(true);
+        }
         if reachable.len() > SUMS_MAX {
             return None;
         }
     }
-    Some(reachable.contains(&sum))
+    Some(sum == 0)
 }
