@@ -97,6 +97,15 @@ pub enum KvReply {
 }
 
 impl KvReply {
+    /// Whether it tells what is stored, rather than that something was.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        match self {
+            Self::Found(_) | Self::Nothing | Self::Unreadable { .. } => true,
+            Self::Stored | Self::Deleted { .. } | Self::Illegal { .. } => false,
+        }
+    }
+
     /// One reply of those of a quorum.
     ///
     /// A get answers with the newest record. One replica that cannot read its copy spoils the answer: its copy

@@ -75,6 +75,10 @@ impl Vnode for KvVnode {
         KvReply::combine(replies)
     }
 
+    fn is_read(reply: &KvReply) -> bool {
+        reply.is_read()
+    }
+
     fn describe_key(item_key: &[u8]) -> String {
         let (bucket, key) = split(item_key).unwrap_or((&[], item_key));
         shown(bucket, key)

@@ -140,7 +140,8 @@ fn endings() -> Vec<(String, Event)> {
 #[test]
 fn the_requests_table_is_that_of_the_machine() {
     // What replicas do not say: the request itself finds these out.
-    let found_out = ["Moved", "Overtaken", "Unreachable", "Silent"].map(str::to_owned);
+    let found_out =
+        ["Moved", "Overtaken", "Unconfirmed", "Unreachable", "Silent"].map(str::to_owned);
     let walked = reasons().iter().map(variant_of).chain(found_out).collect::<Vec<_>>();
     assert_all_are_walked("actors/src/protocol/quorum.rs", "FailureReason", walked.into_iter());
     let row = |(said, event): &(String, Event)| {

@@ -171,6 +171,9 @@ pub enum FailureReason {
         /// Whether the command had left when the connection ended.
         may_have_run: bool,
     },
+    /// It told what it keeps as a stand-in, and an owner that is up did not answer in time.
+    #[error("stands in, and an owner that is up did not answer")]
+    Unconfirmed,
     /// No answer came before the deadline. May have been, or yet be, executed.
     #[error("no answer in time")]
     Silent,
@@ -192,7 +195,8 @@ impl FailureReason {
             | Self::Expired
             | Self::Lost
             | Self::Stalled
-            | Self::Refused(_) => false,
+            | Self::Refused(_)
+            | Self::Unconfirmed => false,
         }
     }
 }
@@ -220,6 +224,18 @@ pub enum TallyEvent {
         /// What it said.
         outcome: ReplicaOutcome,
     },
+    /// A stand-in told what it keeps. It knows only what was written while it stood in, so this counts from
+    /// [`TallyEvent::OwnersHeard`] on.
+    Told {
+        /// The partition.
+        partition: Partition,
+        /// Who told.
+        from: NodeName,
+        /// What.
+        reply: Bytes,
+    },
+    /// No owner that is up is waited for at this moment.
+    OwnersHeard,
     /// The node could not be reached, and nobody else will be asked for the partition.
     Unreachable {
         /// The partition.

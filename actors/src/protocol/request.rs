@@ -26,6 +26,9 @@
 //! last stamp count. With quorums that overlap, an acknowledged write thus has a higher stamp than every
 //! write that was acknowledged before it began, whatever the coordinators' clocks say.
 //!
+//! What a stand-in tells counts when no owner that is up is waited for: a stand-in knows only what was written
+//! while it stood in, and "nothing" from two of them must not hide what the third replica holds.
+//!
 //! Every attempt carries the same operation. Executing it twice is harmless: replicas that merge hold the
 //! same write again, and a single owner finds its stored reply. So an attempt whose answer was lost is
 //! repeated; until it is answered it counts as one that may have run.
@@ -35,7 +38,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::gossip::Held;
@@ -52,6 +54,7 @@ use super::quorum::{
 mod asking;
 mod event;
 mod stamping;
+mod telling;
 pub use event::{AttemptId, Effect, Event, PauseId, Role, Said, Start};
 
 /// Times one replica is asked for one request. With pauses of 200 ms they last for most of a minute; whoever
@@ -106,6 +109,8 @@ struct Replica {
     pauses: u16,
     /// The token under which the holder said that it is stalled.
     stalled: Option<Token>,
+    /// Whether its holder said that the data is lost: there is nothing to wait for.
+    is_lost: bool,
     /// Who was asked last instead of the holder.
     stood_in_by: Option<NodeName>,
 }
@@ -146,6 +151,8 @@ pub struct Request {
     may_have_run: bool,
     /// Higher stamps minted since the first.
     restamps: u16,
+    /// Whether a stand-in told something that does not count yet.
+    has_told: bool,
     attempts: u32,
     pauses: u32,
 }
@@ -169,6 +176,7 @@ impl Request {
             attempts: 0,
             pauses: 0,
             stalled: None,
+            is_lost: false,
             stood_in_by: None,
         };
         let replicas: Vec<Replica> = partitions.into_iter().map(replica).collect();
@@ -181,6 +189,7 @@ impl Request {
             under_way: Vec::new(),
             may_have_run: false,
             restamps: 0,
+            has_told: false,
             attempts: 0,
             pauses: 0,
             start,
@@ -269,6 +278,7 @@ impl Request {
                 Phase::Tail | Phase::Over => self.phase = Phase::Over,
             },
         }
+        self.count_what_was_told(directory, &mut effects);
         let is_heard = |stage| match stage {
             Stage::Executed | Stage::GaveUp => true,
             Stage::Asked(_) | Stage::Pausing(_) | Stage::Unreachable(_) => false,
@@ -336,7 +346,10 @@ impl Request {
         let attempt = self.under_way.swap_remove(at);
         let is_current = self.replica(attempt.place).stage == Stage::Asked(id);
         match said {
-            Said::Done { .. } if attempt.restamps != self.restamps => self.may_have_run = true,
+            Said::Done { .. } | Said::Read { .. } if attempt.restamps != self.restamps => {
+                self.may_have_run = true;
+            }
+            Said::Read { reply } => self.told(attempt, reply, effects),
             Said::Done { reply } => self.executed(attempt, reply, effects),
             Said::Overtaken(held) => self.overtaken(&attempt, held, directory, effects),
             Said::Moved(held) => {
@@ -356,18 +369,6 @@ impl Request {
         }
     }
 
-    /// An execution counts whenever it is heard: a replica given up or asked anew did execute it.
-    fn executed(&mut self, attempt: Attempt, reply: Bytes, effects: &mut Vec<Effect>) {
-        self.replica(attempt.place).stage = Stage::Executed;
-        let kind = match attempt.role {
-            Role::Owner => AnswerKind::Strict,
-            Role::StandIn { .. } => AnswerKind::Sloppy,
-        };
-        let (partition, from) = (attempt.partition, attempt.node);
-        let outcome = ReplicaOutcome::Ok(reply);
-        self.tell(TallyEvent::Answered { partition, from, kind, outcome }, effects);
-    }
-
     /// What follows when the replica's current attempt did not execute the command, or nobody knows.
     fn failed(
         &mut self,
@@ -377,6 +378,7 @@ impl Request {
         effects: &mut Vec<Effect>,
     ) {
         self.may_have_run |= reason.may_have_run();
+        self.replica(attempt.place).is_lost |= reason == FailureReason::Lost;
         match &reason {
             // Who has run out of time would run out of it again.
             FailureReason::Stopped(_) | FailureReason::Refused(_) | FailureReason::Expired => {
@@ -405,16 +407,9 @@ impl Request {
             | FailureReason::Lost
             | FailureReason::Stalled
             | FailureReason::Unreachable { .. }
+            | FailureReason::Unconfirmed
             | FailureReason::Silent => self.postpone(attempt, reason, directory, effects),
         }
-    }
-
-    fn give_up(&mut self, attempt: &Attempt, reason: FailureReason, effects: &mut Vec<Effect>) {
-        self.replica(attempt.place).stage = Stage::GaveUp;
-        let (partition, from) = (attempt.partition, attempt.node.clone());
-        let kind = AnswerKind::Strict;
-        let outcome = ReplicaOutcome::Failed(reason);
-        self.tell(TallyEvent::Answered { partition, from, kind, outcome }, effects);
     }
 
     fn peer_down(
@@ -466,6 +461,7 @@ impl Request {
         let is_news = held.token > replica.held.token;
         if is_news {
             replica.held = held;
+            replica.is_lost = false;
         }
         is_news
     }

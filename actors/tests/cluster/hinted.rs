@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tanodb_actors::protocol::liveness::Patience;
+use tanodb_actors::protocol::preference::primaries;
 use tanodb_actors::wire::admin::PartitionRow;
 use tanodb_actors::{Ask, NodeSettings};
 
-use crate::numbers::Action;
+use crate::numbers::{Action, hash_of};
 use crate::roads::Name;
 use crate::town::{Town, run, small, until};
 
@@ -74,6 +75,34 @@ fn writes_for_a_member_that_was_killed_are_kept_as_hints() {
                 .any(|row| row.kind == "hinted" && row.why.contains("the owner 'bob@town' is down"))
         })
         .await;
+    });
+}
+
+#[test]
+fn stand_ins_that_have_nothing_do_not_hide_what_the_last_owner_holds() {
+    run(async {
+        let mut town = three().await;
+        put_all(&town, 7).await;
+        let size = town.settings.ring_size;
+        let at_ada = rows(&town, &["ada"]).await;
+        let at_ada: Vec<_> = at_ada.iter().map(|row| row.partition).collect();
+        for gone in ["bob", "cyd"] {
+            town.kill(gone).await;
+        }
+        for gone in ["bob", "cyd"] {
+            hears(&town, "ada", gone, false).await;
+        }
+        let is_at_ada = |&key: &u64| {
+            let mut replicas = primaries(size, hash_of(key), 3).into_iter();
+            replicas.any(|partition| at_ada.contains(&size.index_of(partition)))
+        };
+        let mut read = 0;
+        for key in (0..KEYS).filter(is_at_ada) {
+            let got = town.act("ada", key, Action::Get(key), Ask::quorum(3, 2)).await;
+            assert_eq!(got, Ok(Some(7)));
+            read += 1;
+        }
+        assert!(read > KEYS / 2, "{read} keys were read");
     });
 }
 

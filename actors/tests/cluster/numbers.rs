@@ -179,6 +179,14 @@ impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
         Ok(None)
     }
 
+    fn combine(replies: Vec<Option<u64>>) -> Option<Option<u64>> {
+        replies.into_iter().max()
+    }
+
+    fn is_read(reply: &Option<u64>) -> bool {
+        reply.is_none()
+    }
+
     fn ring_hash(key: &[u8]) -> RingHash {
         key_hash(b"numbers", key)
     }

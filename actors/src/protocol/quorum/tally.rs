@@ -21,6 +21,8 @@ enum Standing {
     Postponed,
     /// Nobody is left to ask.
     Failed,
+    /// A stand-in told this, while an owner that is up might still answer.
+    Told { from: NodeName, reply: Bytes },
     /// Executed.
     Done { from: NodeName, kind: AnswerKind, reply: Bytes },
 }
@@ -127,6 +129,10 @@ impl Tally {
             TallyEvent::Postponed { partition, node, reason } => {
                 self.failed(ReplicaFault { partition, node, reason }, Standing::Postponed)
             }
+            TallyEvent::Told { partition, from, reply } => {
+                self.done(partition, Standing::Told { from, reply })
+            }
+            TallyEvent::OwnersHeard => self.owners_heard(),
             TallyEvent::AskedAgain { partition, node } => self.asked_again(partition, node),
             TallyEvent::Overtaken { partition, node } => self.overtaken(partition, node),
             TallyEvent::DeadlinePassed => return self.run_out(),
@@ -147,16 +153,18 @@ impl Tally {
         let better = match (&replica.standing, &answer) {
             (Standing::Done { kind: known, .. }, Standing::Done { kind, .. }) => kind > known,
             (
-                Standing::Waiting { .. } | Standing::Postponed | Standing::Failed,
-                Standing::Done { .. },
-            ) => true,
-            (
                 Standing::Waiting { .. }
                 | Standing::Postponed
                 | Standing::Failed
-                | Standing::Done { .. },
+                | Standing::Told { .. },
+                Standing::Done { .. },
+            )
+            | (
                 Standing::Waiting { .. } | Standing::Postponed | Standing::Failed,
-            ) => false,
+                Standing::Told { .. },
+            ) => true,
+            (Standing::Done { .. } | Standing::Told { .. }, Standing::Told { .. })
+            | (_, Standing::Waiting { .. } | Standing::Postponed | Standing::Failed) => false,
         };
         if !better {
             return Err(TallyIgnored::Duplicate);
@@ -168,7 +176,9 @@ impl Tally {
     fn failed(&mut self, fault: ReplicaFault, next: Standing) -> Result<(), TallyIgnored> {
         let replica = self.replica(fault.partition)?;
         match (&replica.standing, &next) {
-            (Standing::Done { .. }, _) => return Err(TallyIgnored::Duplicate),
+            (Standing::Done { .. } | Standing::Told { .. }, _) => {
+                return Err(TallyIgnored::Duplicate);
+            }
             // Another node was asked meanwhile, and may still answer.
             (Standing::Waiting { asked }, Standing::Failed | Standing::Postponed)
                 if *asked != fault.node => {}
@@ -183,12 +193,28 @@ impl Tally {
     fn asked_again(&mut self, partition: Partition, asked: NodeName) -> Result<(), TallyIgnored> {
         let replica = self.replica(partition)?;
         match replica.standing {
-            Standing::Done { .. } => Err(TallyIgnored::Duplicate),
+            Standing::Done { .. } | Standing::Told { .. } => Err(TallyIgnored::Duplicate),
             Standing::Waiting { .. } | Standing::Postponed | Standing::Failed => {
                 replica.standing = Standing::Waiting { asked };
                 Ok(())
             }
         }
+    }
+
+    fn owners_heard(&mut self) -> Result<(), TallyIgnored> {
+        for replica in &mut self.replicas {
+            match &replica.standing {
+                Standing::Told { from, reply } => {
+                    let (from, reply) = (from.clone(), reply.clone());
+                    replica.standing = Standing::Done { from, kind: AnswerKind::Sloppy, reply };
+                }
+                Standing::Waiting { .. }
+                | Standing::Postponed
+                | Standing::Failed
+                | Standing::Done { .. } => {}
+            }
+        }
+        Ok(())
     }
 
     fn overtaken(&mut self, partition: Partition, node: NodeName) -> Result<(), TallyIgnored> {
@@ -199,6 +225,7 @@ impl Tally {
                     replica.standing = Standing::Postponed;
                     self.may_have_run = true;
                 }
+                Standing::Told { .. } => replica.standing = Standing::Postponed,
                 Standing::Waiting { .. } | Standing::Postponed | Standing::Failed => {}
             }
         }
@@ -220,12 +247,12 @@ impl Tally {
     }
 
     fn run_out(mut self) -> TallyStep {
+        let fault = |replica: &Replica, node: &NodeName, reason| {
+            Some(ReplicaFault { partition: replica.partition, node: node.clone(), reason })
+        };
         let silent = |replica: &Replica| match &replica.standing {
-            Standing::Waiting { asked } => Some(ReplicaFault {
-                partition: replica.partition,
-                node: asked.clone(),
-                reason: FailureReason::Silent,
-            }),
+            Standing::Waiting { asked } => fault(replica, asked, FailureReason::Silent),
+            Standing::Told { from, .. } => fault(replica, from, FailureReason::Unconfirmed),
             Standing::Postponed | Standing::Failed | Standing::Done { .. } => None,
         };
         // What is lost was lost when it was asked last, and says more than that this answer is late.
@@ -278,7 +305,7 @@ impl Tally {
         for replica in &self.replicas {
             match &replica.standing {
                 Standing::Waiting { .. } => counts.waiting += 1,
-                Standing::Postponed => counts.postponed += 1,
+                Standing::Postponed | Standing::Told { .. } => counts.postponed += 1,
                 Standing::Failed => {}
                 Standing::Done { kind, .. } => {
                     counts.ok += 1;
@@ -293,16 +320,18 @@ impl Tally {
     }
 
     fn answers(&self) -> Vec<ReplicaAnswer> {
-        let answer = |replica: &Replica| match &replica.standing {
-            Standing::Done { from, kind, reply } => Some(ReplicaAnswer {
-                partition: replica.partition,
-                from: from.clone(),
-                kind: *kind,
-                reply: reply.clone(),
-            }),
-            Standing::Waiting { .. } | Standing::Postponed | Standing::Failed => None,
-        };
-        self.replicas.iter().filter_map(answer).collect()
+        let mut answers = Vec::with_capacity(self.replicas.len());
+        for replica in &self.replicas {
+            let (from, kind, reply) = match &replica.standing {
+                Standing::Done { from, kind, reply } => (from, *kind, reply),
+                // It does no harm to know more than is needed.
+                Standing::Told { from, reply } => (from, AnswerKind::Sloppy, reply),
+                Standing::Waiting { .. } | Standing::Postponed | Standing::Failed => continue,
+            };
+            let (partition, from, reply) = (replica.partition, from.clone(), reply.clone());
+            answers.push(ReplicaAnswer { partition, from, kind, reply });
+        }
+        answers
     }
 }
 
@@ -313,6 +342,6 @@ struct Counts {
     primaries_ok: u8,
     /// Asked and silent.
     waiting: u8,
-    /// Not asked at this moment.
+    /// Not asked at this moment, or not counted yet.
     postponed: u8,
 }

@@ -95,6 +95,8 @@ fn expected(events: &[TallyEvent], quorum: Quorum) -> Expected {
                 | TallyEvent::AskedInstead { .. }
                 | TallyEvent::Postponed { .. }
                 | TallyEvent::AskedAgain { .. }
+                | TallyEvent::Told { .. }
+                | TallyEvent::OwnersHeard
                 | TallyEvent::Overtaken { .. }
                 | TallyEvent::DeadlinePassed => {}
             }
@@ -334,6 +336,33 @@ fn a_replica_nobody_could_be_asked_for_may_be_asked_after_all() {
     match verdict(tally(1, 0), &events) {
         Verdict::Met { strict, .. } => assert!(strict),
         failed @ Verdict::Failed { .. } => panic!("{failed:?}"),
+    }
+}
+
+#[test]
+fn what_a_stand_in_tells_counts_once_no_owner_is_waited_for() {
+    let told = |replica: usize| TallyEvent::Told {
+        partition: PARTITIONS[replica],
+        from: node("eve"),
+        reply: Bytes::from(vec![u8::try_from(replica).unwrap()]),
+    };
+    let waits = [told(0), told(1), TallyEvent::DeadlinePassed];
+    match verdict(tally(2, 0), &waits) {
+        Verdict::Failed { ok: 0, deadline_passed: true, failures, .. } => {
+            let reasons: Vec<FailureReason> =
+                failures.into_iter().map(|fault| fault.reason).collect();
+            let unconfirmed = FailureReason::Unconfirmed;
+            assert_eq!(reasons, [unconfirmed.clone(), unconfirmed, FailureReason::Silent]);
+        }
+        other @ (Verdict::Met { .. } | Verdict::Failed { .. }) => panic!("{other:?}"),
+    }
+    for (last, strict) in [(TallyEvent::OwnersHeard, false), (ok(2, AnswerKind::Strict), true)] {
+        match verdict(tally(if strict { 1 } else { 2 }, 0), &[told(0), told(1), last]) {
+            Verdict::Met { strict: met, answers } => {
+                assert_eq!((met, answers.len()), (strict, if strict { 3 } else { 2 }));
+            }
+            failed @ Verdict::Failed { .. } => panic!("{failed:?}"),
+        }
     }
 }
 

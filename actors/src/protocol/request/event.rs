@@ -55,6 +55,11 @@ pub enum Said {
         /// The vnode's reply in its own encoding.
         reply: Bytes,
     },
+    /// Executed: the reply tells what is stored there.
+    Read {
+        /// The vnode's reply in its own encoding.
+        reply: Bytes,
+    },
     /// Not executed: another node holds a higher token.
     Moved(Held),
     /// Not executed: something newer than the command's stamp is stored there, under this one.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::tests::{World, held, node, quorum};
@@ -20,6 +21,7 @@ use crate::protocol::rules::Rules;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {
     Done,
+    Read,
     Busy,
     Moved,
     MovedBack,
@@ -49,6 +51,8 @@ struct Run {
     pauses: BTreeSet<PauseId>,
     by_owner: BTreeSet<Partition>,
     by_anyone: BTreeSet<Partition>,
+    /// Replicas for which a stand-in told what it keeps.
+    told: BTreeSet<Partition>,
     restamps: u16,
     may_have_run: bool,
     stalled: BTreeSet<(NodeName, Token)>,
@@ -81,6 +85,7 @@ impl Run {
             pauses: BTreeSet::new(),
             by_owner: BTreeSet::new(),
             by_anyone: BTreeSet::new(),
+            told: BTreeSet::new(),
             restamps: 0,
             may_have_run: false,
             stalled: BTreeSet::new(),
@@ -110,6 +115,7 @@ impl Run {
     fn ended(&self, attempt: AttemptId, sent: &Sent, ending: Ending) -> Event {
         let said = match ending {
             Ending::Done => Said::Done { reply: Bytes::new() },
+            Ending::Read => Said::Read { reply: Bytes::new() },
             Ending::Busy => Said::Failed(FailureReason::Busy),
             Ending::Moved => Said::Moved(held('d', sent.token.hop + 1)),
             Ending::MovedBack => Said::Moved(held('d', sent.token.hop)),
@@ -137,8 +143,13 @@ impl Run {
             Event::Replied { attempt, said } => {
                 let sent = self.sent.remove(attempt).unwrap();
                 match said {
-                    Said::Done { .. } if sent.restamps < self.restamps => self.may_have_run = true,
-                    Said::Done { .. } => {
+                    Said::Done { .. } | Said::Read { .. } if sent.restamps < self.restamps => {
+                        self.may_have_run = true;
+                    }
+                    Said::Read { .. } if sent.role != Role::Owner => {
+                        self.told.insert(sent.partition);
+                    }
+                    Said::Done { .. } | Said::Read { .. } => {
                         self.by_anyone.insert(sent.partition);
                         if sent.role == Role::Owner {
                             self.by_owner.insert(sent.partition);
@@ -209,6 +220,7 @@ impl Run {
     fn check_send(&self, sent: &Sent) {
         assert_ne!(self.answer, Some(false), "sent after the failure was told");
         assert!(!self.by_anyone.contains(&sent.partition), "asked although it executed");
+        assert!(!self.told.contains(&sent.partition), "asked although it told");
         match &sent.role {
             Role::Owner => {}
             Role::StandIn { instead_of } => {
@@ -224,21 +236,26 @@ impl Run {
     fn check_answer(&mut self, verdict: &Verdict) {
         assert_eq!(self.answer, None, "answered twice");
         let quorum = self.request.start.quorum;
-        let (all, owners) = (self.by_anyone.len(), self.by_owner.len());
+        let is_owner = |sent: &Sent| sent.role == Role::Owner && self.world.up.contains(&sent.to);
+        let waits_for_an_owner = self.sent.values().any(is_owner);
+        let (done, owners) = (self.by_anyone.len(), self.by_owner.len());
         let needed = usize::from(quorum.needed());
-        let is_met = all >= needed && owners >= usize::from(quorum.primaries_needed());
+        let is_met = |all| all >= needed && owners >= usize::from(quorum.primaries_needed());
+        let with_told: BTreeSet<_> = self.by_anyone.union(&self.told).copied().collect();
         match verdict {
             Verdict::Met { strict, answers } => {
-                assert!(is_met, "met with {all} replicas, {owners} of them owners");
+                let all = if waits_for_an_owner { done } else { with_told.len() };
+                assert!(is_met(all), "met with {all} replicas, {owners} of them owners");
                 assert_eq!(*strict, owners >= needed);
                 let partitions: BTreeSet<_> = answers.iter().map(|one| one.partition).collect();
-                assert_eq!(partitions, self.by_anyone);
+                assert_eq!(partitions, with_told);
                 self.answer = Some(true);
             }
             Verdict::Failed { ok, may_have_been_stored, failures, .. } => {
-                assert!(!is_met, "failed with {all} replicas, {owners} of them owners");
-                assert_eq!(usize::from(*ok), all);
-                let may_have_run = self.may_have_run || all > 0 || !self.sent.is_empty();
+                let ok = usize::from(*ok);
+                assert!(!is_met(ok), "failed with {ok} replicas, {owners} of them owners");
+                assert!(ok == done || ok == with_told.len());
+                let may_have_run = self.may_have_run || ok > 0 || !self.sent.is_empty();
                 assert_eq!(*may_have_been_stored, may_have_run);
                 assert!(!failures.is_empty(), "nobody is named");
                 self.answer = Some(false);
@@ -280,6 +297,7 @@ fn explore(first: Run, alphabet: &Alphabet, events_max: usize) -> usize {
 
 const ALL: &[Ending] = &[
     Ending::Done,
+    Ending::Read,
     Ending::Busy,
     Ending::Moved,
     Ending::MovedBack,
@@ -311,11 +329,20 @@ fn two_replicas_keep_their_promises() {
 }
 
 #[test]
+fn replicas_that_are_read_keep_their_promises() {
+    let endings = &[Ending::Read, Ending::Refused, Ending::Lost];
+    let alphabet = Alphabet { endings, down: "ab", learns: false };
+    let run = Run::begin(quorum(3, 2, 0), true, World::of("abcdeabc"));
+    let states = explore(run, &alphabet, 6);
+    assert!(states > 1_000, "{states} states are too few to mean anything");
+}
+
+#[test]
 fn replicas_that_are_overtaken_keep_their_promises() {
     let alphabet =
         Alphabet { endings: &[Ending::Done, Ending::Overtaken], down: "", learns: false };
     let run = Run::begin(quorum(3, 2, 2), true, World::of("abcdeabc"));
-    let states = explore(run, &alphabet, 6);
+    let states = explore(run, &alphabet, 5);
     assert!(states > 1_000, "{states} states are too few to mean anything");
 
     let endings = &[Ending::Done, Ending::Overtaken, Ending::Refused, Ending::Lost];

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::tests::{World, quorum};

@@ -2,11 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
+
 use crate::protocol::gossip::Held;
 use crate::protocol::hash::RingSize;
 use crate::protocol::id::NodeName;
 use crate::protocol::quorum::{FailureReason, ReplicaFault, Verdict};
-use crate::protocol::request::{AttemptId, Event, Said};
+use crate::protocol::request::{AttemptId, Event, Request, Said};
 use crate::runtime::message::PeerError;
 use crate::runtime::vnode::kind::VnodeKind;
 use crate::wire::message::{CommandAnswer, CommandError, Outcome, PeerMessage, ReplicaFailure};
@@ -57,6 +59,22 @@ fn said(outcome: Outcome) -> Said {
         Outcome::Stopped { reason } => FailureReason::Stopped(reason),
         Outcome::Refused { reason } => FailureReason::Refused(reason),
     })
+}
+
+/// Tells a stand-in's word from its deed: only the vnode type knows which of them a reply is.
+pub(super) fn understood(event: Event, request: &Request, kind: &dyn VnodeKind) -> Event {
+    if let Event::Replied { attempt, said: Said::Done { reply } } = &event
+        && request.is_at_stand_in(*attempt)
+        && is_read(kind, reply)
+    {
+        return Event::Replied { attempt: *attempt, said: Said::Read { reply: reply.clone() } };
+    }
+    event
+}
+
+/// The author's code must not take all other commands with it.
+fn is_read(kind: &dyn VnodeKind, reply: &Bytes) -> bool {
+    catch_unwind(AssertUnwindSafe(|| kind.is_read(reply))).unwrap_or(false)
 }
 
 /// What the client is told.

@@ -149,6 +149,8 @@ impl Coordinator {
         }
         let vnode_type = &under_way.envelope.vnode.vnode_type;
         let Some(view) = self.knowledge.view(vnode_type) else { return };
+        let kind = under_way.kind.as_ref();
+        let event = answers::understood(event, &under_way.request, kind);
         let effects = under_way.request.step(event, &view);
         let sends = effects.iter().filter(|effect| matches!(effect, Effect::Send { .. }));
         self.report.retries += sends.count() as u64;

@@ -75,6 +75,10 @@ impl VnodeKind for Joined {
         assert!(!replies.iter().any(|reply| reply == "poison"), "this panic belongs to the test");
         replies.join(&b' ').into()
     }
+
+    fn is_read(&self, reply: &Bytes) -> bool {
+        reply.starts_with(b"stored:")
+    }
 }
 
 /// One attempt of the coordinator.

@@ -25,6 +25,11 @@ pub trait VnodeKind: Send + Sync + 'static {
 
     /// Makes one encoded reply of the encoded replies of a quorum; never called with an empty list.
     fn combine(&self, replies: Vec<Bytes>) -> Bytes;
+
+    /// Whether an encoded reply tells what is stored. See [`Vnode::is_read`].
+    fn is_read(&self, _reply: &Bytes) -> bool {
+        false
+    }
 }
 
 /// Opens the storage of one container.
@@ -62,6 +67,10 @@ impl<V: Vnode> VnodeKind for ItemsKind<V> {
 
     fn open(&self, partition: Partition, env: &Env) -> Box<dyn RawVnode> {
         Box::new(OverItems::<V>::new(partition, (self.open_engine)(env)))
+    }
+
+    fn is_read(&self, reply: &Bytes) -> bool {
+        rmp_serde::from_slice(reply).is_ok_and(|reply| V::is_read(&reply))
     }
 
     fn combine(&self, mut replies: Vec<Bytes>) -> Bytes {

@@ -199,6 +199,13 @@ pub trait Vnode: Sized + Send + 'static {
         None
     }
 
+    /// Whether a reply tells what is stored, rather than that something was stored. Such a reply of a stand-in
+    /// counts towards a quorum only when no owner that is up is waited for: a stand-in knows nothing but
+    /// what was written while it stood in.
+    fn is_read(_reply: &Self::Reply) -> bool {
+        false
+    }
+
     /// An item's key as logs print it.
     fn describe_key(key: &[u8]) -> String {
         String::from_utf8_lossy(key).into_owned()

@@ -271,6 +271,25 @@ async fn a_clock_far_ahead_overtakes_one_write_and_not_the_clock() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_stand_ins_read_waits_for_the_owner_that_is_up() {
+    play(async {
+        let mut scene = Scene::serving().await;
+        scene.up(&["ada", "dan"]).await;
+        let answer = scene.run(command(2));
+        let [owner, one, other] = scene.next_are(["ada 1", "dan* 2", "dan* 3"]).await;
+        for stand_in in [one, other] {
+            stand_in.executes("stored:nothing");
+        }
+        scene.env.clock.sleep(Duration::from_millis(100)).await;
+        assert_eq!(scene.report().await.waiting, 1, "the owner may know more");
+        owner.executes("stored:something");
+        let all = "stored:something stored:nothing stored:nothing";
+        assert_eq!(answer.await, met(all, false));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_ought_to_own_a_partition_is_asked_while_no_token_is_known() {
     play(async {
         let mut scene = Scene::serving().await;
