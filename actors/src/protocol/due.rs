@@ -244,6 +244,7 @@ mod tests {
         up: BTreeSet<NodeName>,
         failures: BTreeMap<VnodeRef, Failures>,
         not_seen_by: Vec<NodeName>,
+        rules: Rules,
     }
 
     fn vnode(partition: u32) -> VnodeRef {
@@ -258,6 +259,7 @@ mod tests {
             up: ["a", "b", "c"].map(|name| node(name).name).into(),
             failures: BTreeMap::new(),
             not_seen_by: vec![],
+            rules: Rules::default(),
         }
     }
 
@@ -272,7 +274,7 @@ mod tests {
             failures: &world.failures,
             slots_free,
             slots: 2,
-            rules: Rules::default(),
+            rules: world.rules,
             now: Moment(1_000_000),
         })
     }
@@ -320,5 +322,16 @@ mod tests {
         let transfer = |number| TransferId { nonce: 1, number };
         let running = [(transfer(1), vnode(1), node("b")), (transfer(2), vnode(1), node("c"))];
         assert_eq!(superseded(&ring(), running.into_iter()), [transfer(2)]);
+    }
+
+    #[cfg(tanodb_mutants)]
+    #[test]
+    fn waiting_vnodes_that_take_turns_are_noticed() {
+        let mut world = world();
+        world.up.remove(&node("b").name);
+        let started = |moves: Vec<Move>| moves.iter().filter(|due| due.wait.is_none()).count();
+        assert_eq!(started(ask(&world, 2)), 2);
+        world.rules = Rules::broken_by(Mutant::WaitingTakesTurns);
+        assert_eq!(started(ask(&world, 2)), 1, "the other slot waits for a node that is down");
     }
 }

@@ -28,6 +28,7 @@
 
 #[cfg(test)]
 mod exploration;
+mod restart;
 mod route;
 mod step;
 
@@ -397,45 +398,6 @@ impl Handoff {
             | Self::Retired { .. }
             | Self::Purging { .. }
             | Self::Lost { .. } => None,
-        }
-    }
-
-    /// The state after the vnode actor ended and was started again with its containers: an attempt that
-    /// needed the actor's stream is over, a grant is not.
-    pub fn restarted(self) -> Step {
-        match &self {
-            Self::Sending(_, outgoing) | Self::Fenced { outgoing, .. } => {
-                let transfer = outgoing.transfer;
-                self.step(Event::Cancelled { transfer })
-            }
-            Self::Granting { ownership, outgoing, fence, durable: true } => {
-                let effect = Effect::SendGrant {
-                    outgoing: outgoing.clone(),
-                    fence: *fence,
-                    token: ownership.token.granted(),
-                    rebuilding: ownership.rebuilding,
-                };
-                Step::Moved(self, vec![effect])
-            }
-            Self::Retired { .. }
-            | Self::Resuming(_)
-            | Self::Accepting { .. }
-            | Self::Granting { durable: false, .. } => Step::Moved(self, vec![Effect::Persist]),
-            Self::Purging { outgoing, .. } => {
-                let effect = Effect::Purge(outgoing.clone());
-                Step::Moved(self, vec![effect])
-            }
-            Self::Staging(incoming) | Self::CaughtUp(incoming) => {
-                let transfer = incoming.transfer;
-                self.step(Event::SourceEnded { transfer })
-            }
-            Self::Owner(Ownership { token, predecessor: Some(incoming), .. }) => {
-                let effect = Effect::TellHeld(incoming.clone(), *token);
-                Step::Moved(self, vec![effect])
-            }
-            Self::Absent { .. } | Self::Owner(_) | Self::Holding { .. } | Self::Lost { .. } => {
-                Step::Moved(self, vec![])
-            }
         }
     }
 }

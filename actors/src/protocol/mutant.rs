@@ -139,6 +139,69 @@ mutants! {
 
     /// A request whose replicas all wait to be asked again overlooks its deadline.
     PauseOutlivesDeadline: "M72", seen by "Answered";
+
+    /// An offer is taken by whoever hears it, also if it is meant for another node or another life.
+    OfferToAnybody: "M01", seen by "the decision tests; DeleteAfterProof";
+
+    /// A node that comes back without its items speaks for its vnodes as though they were empty.
+    LossForgotten: "sota 4, M51", seen by "AckDurable, NoResurrect";
+
+    /// The sums of both sides are not compared at the fence.
+    SumsNotCompared: "DESIGN 6.4", seen by "nothing alone; NoSilentSkip, AckDurable in pairs";
+
+    /// While the fold runs, a change behind its cursor is not shipped.
+    ChangesBehindForgotten: "DESIGN 6.2, M47", seen by "nothing alone; AckInherit, AckDurable in pairs";
+
+    /// A change too large to be queued does not move the cursor back.
+    CursorStays: "DESIGN 6.2", seen by "nothing alone; AckInherit in pairs";
+
+    /// Removals behind the cursor are not shipped.
+    RemovalsNotShipped: "M63", seen by "nothing alone; NoResurrect, AckInherit in pairs";
+
+    /// Of two changes that wait, the newer is sent first.
+    ChangesOvertake: "M64", seen by "nothing alone; NoResurrect, AckInherit in pairs";
+
+    /// A second attempt goes on where the first one stopped, though the target has kept nothing of it.
+    NextAttemptGoesOn: "M17", seen by "nothing alone; AckInherit, AckDurable in pairs";
+
+    /// A fold that cannot read on is taken for one that has ended.
+    FoldErrorEndsFold: "M08, L14", seen by "AckDurable for hints; NoSilentSkip in pairs";
+
+    /// A single copy does not know the operation of a retry, and executes it again.
+    RetryExecutedAgain: "M03, M47", seen by "ExactlyOnce";
+
+    /// What a hint brings home replaces what is there.
+    HintsOverwrite: "M46, M07", seen by "AckDurable, NoResurrect";
+
+    /// Hints are deleted as soon as they were sent.
+    SentHintsAreHome: "M02, M20", seen by "AckDurable, DeleteAfterProof";
+
+    /// Hints whose way home failed once are not sent again.
+    FailedHintsStay: "M07, M06", seen by "NoOrphan, Terminates";
+
+    /// Hints wait for the node they were kept for, also when another one speaks for the vnode by now.
+    HintsWaitForFormerOwner: "M06", seen by "NoOrphan, Terminates";
+
+    /// Hints of an owner that is down hold up all that stand behind them.
+    HintsWaitInLine: "M32", seen by "NoOrphan, Terminates";
+
+    /// Any message, also a look at what is held, postpones the way home of hints.
+    MessagesPostponeHints: "M25, M108", seen by "Terminates, WhyNamed";
+
+    /// A command that expired at a vnode keeps its permit.
+    ExpiredKeepPermits: "M71", seen by "Terminates, SlotsReturn";
+
+    /// A commit applies what is staged now, whatever plan was shown.
+    PlanNotCompared: "M80", seen by "PlanKept";
+
+    /// A coordinator does not look at stamps of others that are ahead of its clock.
+    StampsNotObserved: "DESIGN 7", seen by "AckDurable";
+
+    /// A coordinator that starts again counts from 1.
+    NumbersStartAgain: "DESIGN 7", seen by "nothing alone; NoDotReuse in pairs";
+
+    /// All lives of a coordinator mint under one name.
+    MinterOutlivesItsLife: "DESIGN 6.7", seen by "nothing alone; NoDotReuse in pairs";
 }
 
 /// Mutants that change nothing one at a time, because the one rule covers for the other.
@@ -146,6 +209,13 @@ pub const PAIRS: &[(Mutant, Mutant)] = &[
     (Mutant::FenceOkOfAnyFence, Mutant::GrantOfAnyFence),
     (Mutant::SentTakenForStored, Mutant::GrantWithoutProof),
     (Mutant::SilenceIgnored, Mutant::LeasesNeverEnd),
+    (Mutant::ChangesBehindForgotten, Mutant::SumsNotCompared),
+    (Mutant::CursorStays, Mutant::SumsNotCompared),
+    (Mutant::RemovalsNotShipped, Mutant::SumsNotCompared),
+    (Mutant::ChangesOvertake, Mutant::SumsNotCompared),
+    (Mutant::NextAttemptGoesOn, Mutant::SumsNotCompared),
+    (Mutant::FoldErrorEndsFold, Mutant::SumsNotCompared),
+    (Mutant::NumbersStartAgain, Mutant::MinterOutlivesItsLife),
 ];
 
 /// There is no mutant of that name.

@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 
 use crate::protocol::digest::{ItemPosition, ItemRange};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::protocol::rules::Rules;
 
 /// More changes than this at once are not queued: the cursor goes back and pages cover them again.
@@ -79,6 +81,16 @@ impl<C> Stream<C> {
         Self { rules, ..self }
     }
 
+    /// What the next attempt sends: it goes on where this one has stopped.
+    #[cfg(tanodb_mutants)]
+    #[must_use]
+    pub fn again(self) -> Self {
+        match self.cursor {
+            Cursor::Ended => Self::default().under(self.rules),
+            cursor @ Cursor::At(_) => Self { cursor, ..Self::default().under(self.rules) },
+        }
+    }
+
     /// Takes note of the changes of one command. `positions` has one entry for each change.
     pub fn note(&mut self, changes: impl IntoIterator<Item = (ItemPosition, u64, C)>) {
         let changes: Vec<_> = changes.into_iter().collect();
@@ -102,6 +114,10 @@ impl<C> Stream<C> {
     }
 
     fn has_read(&self, position: &ItemPosition) -> bool {
+        #[cfg(tanodb_mutants)]
+        if self.cursor != Cursor::Ended && self.rules.breaks(Mutant::ChangesBehindForgotten) {
+            return false;
+        }
         match &self.cursor {
             Cursor::At(cursor) => cursor.as_ref().is_some_and(|cursor| position <= cursor),
             Cursor::Ended => true,
@@ -109,6 +125,10 @@ impl<C> Stream<C> {
     }
 
     fn go_back(&mut self, to: Option<ItemPosition>) {
+        #[cfg(tanodb_mutants)]
+        if self.rules.breaks(Mutant::CursorStays) {
+            return;
+        }
         let is_ahead = match &self.cursor {
             Cursor::At(cursor) => *cursor > to,
             Cursor::Ended => true,
@@ -124,8 +144,7 @@ impl<C> Stream<C> {
             self.has_ended() && !self.is_fence_refused && self.waiting_bytes <= TAIL_BYTES_MAX;
         if !self.waiting.is_empty() && !goes_with_fence {
             self.sequence += 1;
-            self.waiting_bytes = 0;
-            return Next::Changes(std::mem::take(&mut self.waiting));
+            return Next::Changes(self.take_waiting());
         }
         if let Some(range) = self.repairs.front() {
             return Next::Page(range.clone());
@@ -182,7 +201,15 @@ impl<C> Stream<C> {
         if !self.waiting.is_empty() {
             self.sequence += 1;
         }
+        self.take_waiting()
+    }
+
+    fn take_waiting(&mut self) -> Vec<C> {
         self.waiting_bytes = 0;
+        #[cfg(tanodb_mutants)]
+        if self.rules.breaks(Mutant::ChangesOvertake) {
+            self.waiting.reverse();
+        }
         std::mem::take(&mut self.waiting)
     }
 
@@ -265,25 +292,51 @@ mod tests {
         true
     }
 
+    /// Writes between the parts of a stream; tells whether the target then holds what the source holds.
+    fn ends_equal(seed: u64, rules: Rules) -> bool {
+        let (mut source, mut target) = (Content::new(), Content::new());
+        let mut stream = Stream::default().under(rules);
+        source.extend((0..50).map(|number| (position(number), 0)));
+        let mut draw = seed;
+        for value in 1..60 {
+            draw = item_order(&draw.to_be_bytes()).0;
+            write(&mut stream, &mut source, draw % 70, value);
+            if draw.is_multiple_of(3) {
+                send(&mut stream, &source, &mut target, 7);
+            }
+        }
+        while send(&mut stream, &source, &mut target, 7) {}
+        target.extend(stream.take_tail());
+        assert!(stream.has_ended());
+        source == target
+    }
+
     #[test]
     fn the_target_holds_the_sources_content_whatever_is_written_between_parts() {
-        for seed in 0..200_u64 {
-            let (mut source, mut target) = (Content::new(), Content::new());
-            let mut stream = Stream::default();
-            source.extend((0..50).map(|number| (position(number), 0)));
-            let mut draw = seed;
-            for value in 1..60 {
-                draw = item_order(&draw.to_be_bytes()).0;
-                write(&mut stream, &mut source, draw % 70, value);
-                if draw % 3 == 0 {
-                    send(&mut stream, &source, &mut target, 7);
-                }
-            }
-            while send(&mut stream, &source, &mut target, 7) {}
-            target.extend(stream.take_tail());
-            assert!(stream.has_ended());
-            assert_eq!(source, target, "seed {seed}");
+        for seed in 0..200 {
+            assert!(ends_equal(seed, Rules::default()), "seed {seed}");
         }
+    }
+
+    #[cfg(tanodb_mutants)]
+    #[test]
+    fn a_stream_that_forgets_or_reorders_changes_is_noticed() {
+        for mutant in [Mutant::ChangesBehindForgotten, Mutant::ChangesOvertake] {
+            let rules = Rules::broken_by(mutant);
+            assert!((0..200).any(|seed| !ends_equal(seed, rules)), "{mutant}");
+        }
+        let (mut source, mut target) = (Content::new(), Content::new());
+        let mut stream = Stream::without_fold().under(Rules::broken_by(Mutant::CursorStays));
+        let many = (0..=CHANGES_AT_ONCE_MAX as u64).map(|number| (position(number), number));
+        source.extend(many.clone());
+        stream.note(many.map(|(position, number)| (position.clone(), 1, (position, number))));
+        assert!(!send(&mut stream, &source, &mut target, 7), "the big change is not sent");
+        let mut stopped = Stream::default().under(Rules::broken_by(Mutant::NextAttemptGoesOn));
+        send(&mut stopped, &source, &mut target, 7);
+        let mut second = stopped.again();
+        target.clear();
+        while send(&mut second, &source, &mut target, 7) {}
+        assert_ne!(source, target, "what the first attempt had sent is not sent again");
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::runtime::ring_manager::{
 };
 use crate::runtime::vnode::Vnode;
 use crate::runtime::vnode::kind::VnodeKind;
-use crate::runtime::vnode_host::{CountRestarts, ObserveVnodes, VnodeHost};
+use crate::runtime::vnode_host::{CountRestarts, ObserveVnodes, PERMITS, VnodeHost};
 use crate::runtime::workers::Workers;
 use crate::wire::admin::{AdminAnswer, AdminRefusal, AdminRequest, Effect, PartitionRow};
 use crate::wire::message::{Command, CommandAnswer, CommandError};
@@ -60,6 +60,8 @@ pub struct NodeSettings {
     pub patience: Patience,
     /// Commands that may be parked or queued at one vnode during a handoff. Default 1,000.
     pub parked_max: usize,
+    /// Commands that may be under way at one vnode; more are refused at once. Default 1,024.
+    pub permits: usize,
     /// Where the work of `Async` answers runs. Default [`Workers::Here`], on the node's own thread: for work
     /// that takes longer than a page, give it threads.
     pub workers: Workers,
@@ -81,6 +83,7 @@ impl Default for NodeSettings {
             page: PageLimits { items: 1_024, bytes: 256 * 1024 },
             patience: Patience::default(),
             parked_max: 1_000,
+            permits: PERMITS,
             max_clock_ahead: Duration::from_secs(10),
             workers: Workers::Here,
             rules: Rules::default(),

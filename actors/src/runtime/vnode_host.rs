@@ -19,6 +19,8 @@ use tokio::sync::Semaphore;
 use crate::protocol::gossip::Held;
 use crate::protocol::handoff::Handoff;
 use crate::protocol::id::{Stamp, Token, VnodeRef, VnodeType};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::runtime::coordinator::StampSeen;
 use crate::runtime::message::{ExecuteHere, HintHere, TokensLearned};
 use crate::runtime::vnode::actor::{VnodeActor, VnodeLinks};
@@ -29,7 +31,8 @@ use crate::runtime::vnode::message::{
 use crate::wire::admin::PartitionRow;
 use crate::wire::message::Outcome;
 
-/// Commands a vnode may have under way. More are refused with `Busy`, at once.
+/// Commands a vnode may have under way, unless the node is told otherwise. More are refused with `Busy`, at
+/// once.
 pub const PERMITS: usize = 1_024;
 
 /// How long a vnode that ended waits before it is started again; doubles up to the second figure.
@@ -121,10 +124,10 @@ impl VnodeHost {
         let arbiters = links.env.arbiters.clone();
         let address =
             arbiters.start(slot, move |_| VnodeActor::new(links, named, kind, start, remains));
-        let now = self.links.env.clock.now();
+        let (now, permits) = (self.links.env.clock.now(), self.links.settings.permits);
         let hosted = self.vnodes.entry(vnode.clone()).or_insert_with(|| Hosted {
             address: None,
-            permits: Arc::new(Semaphore::new(PERMITS)),
+            permits: Arc::new(Semaphore::new(permits)),
             start,
             started_at: now,
             restarts: 0,
@@ -164,6 +167,10 @@ impl VnodeHost {
                 most.as_millis()
             );
             return Err(Outcome::Refused { reason });
+        }
+        #[cfg(tanodb_mutants)]
+        if self.links.settings.rules.breaks(Mutant::StampsNotObserved) {
+            return Ok(());
         }
         self.stamps.do_send(StampSeen(stamp));
         Ok(())

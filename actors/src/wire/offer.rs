@@ -33,7 +33,10 @@ pub struct Known<'a> {
 /// [`Rejection`]; the source keeps everything.
 pub fn judge(offer: &Offer, known: &Known<'_>) -> Result<(), Rejection> {
     let meant = offer.target.clone();
-    if meant != *known.me || offer.cluster != known.cluster || offer.source.name == known.me.name {
+    let is_meant = meant == *known.me;
+    #[cfg(tanodb_mutants)]
+    let is_meant = is_meant || known.rules.breaks(Mutant::OfferToAnybody);
+    if !is_meant || offer.cluster != known.cluster || offer.source.name == known.me.name {
         return Err(Rejection::NotMe { meant, is: known.me.clone() });
     }
     if known.is_unreadmitted {
@@ -173,5 +176,34 @@ mod tests {
         assert_eq!(ask(&not_mine, None), Err(Rejection::Superseded { epoch: Epoch(2) }));
         let newer = Token::minted(Epoch(1)).granted();
         assert_eq!(ask(&offer(), Some(newer)), Err(Rejection::TokenNotNewer { token: newer }));
+    }
+
+    #[cfg(tanodb_mutants)]
+    #[test]
+    fn an_offer_or_a_grant_for_another_life_is_noticed() {
+        let (me, ring) = (node("target", 2), ring());
+        let known = Known {
+            me: &me,
+            cluster: ClusterId(1),
+            ring: &ring,
+            token: None,
+            hosts: true,
+            is_unreadmitted: false,
+            rules: Rules::default(),
+        };
+        assert!(judge(&offer(), &known).is_err());
+        let rules = Rules::broken_by(Mutant::OfferToAnybody);
+        assert_eq!(judge(&offer(), &Known { rules, ..known }), Ok(()));
+        let grant = Grant {
+            transfer: offer().transfer,
+            vnode: offer().vnode,
+            source: node("source", 1),
+            target: node("target", 1),
+            fence: 5,
+            token: Token::minted(Epoch(1)).granted(),
+            rebuilding: false,
+        };
+        assert!(!is_granted_to(&grant, &me, Rules::default()));
+        assert!(is_granted_to(&grant, &me, Rules::broken_by(Mutant::LaterIncarnationDeclines)));
     }
 }

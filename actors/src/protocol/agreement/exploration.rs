@@ -128,6 +128,7 @@ fn node(number: usize) -> NodeName {
 struct Explorer {
     fault: Fault,
     bounds: Bounds,
+    rules: Rules,
     names: Vec<NodeName>,
     found: Found,
 }
@@ -135,8 +136,12 @@ struct Explorer {
 impl Explorer {
     /// Walks through every reachable world once.
     fn explore(fault: Fault, bounds: Bounds) -> Found {
+        Self::explore_under(Rules::default(), fault, bounds)
+    }
+
+    fn explore_under(rules: Rules, fault: Fault, bounds: Bounds) -> Found {
         let names = (0..bounds.acceptors).map(node).collect();
-        let mut explorer = Self { fault, bounds, names, found: Found::default() };
+        let mut explorer = Self { fault, bounds, rules, names, found: Found::default() };
         let mut open = vec![explorer.first_world()];
         let mut known = BTreeSet::new();
         while let Some(world) = open.pop() {
@@ -158,7 +163,7 @@ impl Explorer {
 
     fn first_world(&mut self) -> World {
         let Bounds { attempts, acceptors, crashes, restarts } = self.bounds;
-        let fresh = Acceptor::after(Epoch(EPOCH.0 - 1));
+        let fresh = Acceptor::after(Epoch(EPOCH.0 - 1)).under(self.rules);
         let (waiting, sent) = (BTreeSet::new(), BTreeSet::new());
         let voter = Rc::new(Voter { memory: fresh.clone(), disk: fresh, waiting, sent });
         let mut world = World {
@@ -187,7 +192,7 @@ impl Explorer {
             value,
             acceptors: voters.collect(),
             attempts_max: NonZeroU32::new(attempts_left).unwrap(),
-            rules: Rules::default(),
+            rules: self.rules,
         });
         Seat { proposer, attempts_left, timer: None, accepting: false }
     }
@@ -398,4 +403,16 @@ fn a_promise_that_hides_what_was_accepted_lets_two_values_be_decided() {
 #[test]
 fn a_ballot_used_twice_lets_two_values_be_decided() {
     assert_noticed(Fault::BallotsUsedTwice, RESTART);
+}
+
+#[cfg(tanodb_mutants)]
+#[test]
+fn mutants_of_the_agreement_are_noticed() {
+    let explore = |mutant, bounds| {
+        Explorer::explore_under(Rules::broken_by(mutant), Fault::None, bounds).two_decided
+    };
+    assert!(explore(Mutant::AcceptBelowPromise, RIVALS).is_some());
+    assert!(explore(Mutant::OwnValueFirst, RIVALS).is_some());
+    let unkept = std::panic::catch_unwind(|| explore(Mutant::PromiseNotDurable, CRASH));
+    assert!(unkept.is_err(), "an acceptor that has changed says that it has not");
 }

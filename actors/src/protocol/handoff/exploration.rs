@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Effect, Event, Handoff, Ignored, Incoming, Outgoing, Step};
 use crate::protocol::id::{Epoch, Incarnation, NodeId, NodeName, Token, TransferId};
+use crate::protocol::rules::Rules;
 
 fn node(name: &str, boot: u64) -> NodeId {
     let name = NodeName::new(&format!("{name}@host")).unwrap();
@@ -72,8 +73,10 @@ fn events() -> Vec<Event> {
 /// What has happened so far, as far as a later step must respect it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Ghost {
+    /// Fences this node has sent as a source, the last of each attempt.
+    fenced: BTreeMap<TransferId, u64>,
     /// Fences this node has confirmed as a target; only these attempts are ever granted to it.
-    confirmed: BTreeSet<TransferId>,
+    confirmed: BTreeMap<TransferId, u64>,
     /// Grants that were sent and not declined.
     granted: BTreeSet<TransferId>,
     /// Grants whose target answered that it holds them.
@@ -90,18 +93,29 @@ fn check(before: &Handoff, event: &Event, step: &Step, ghost: &mut Ghost) {
     if let (true, Event::GrantHeld { transfer }) = (is_heard, event) {
         ghost.held.insert(*transfer);
     }
-    if let (true, Event::GrantDeclined { transfer, .. }) = (is_heard, event) {
+    if let (true, Event::GrantDeclined { transfer, by }) = (is_heard, event) {
+        let target = before.outgoing().map(|outgoing| &outgoing.target);
+        assert_eq!(target, Some(by), "only the life that was granted to declines");
         ghost.granted.remove(transfer);
+    }
+    if let (Handoff::Accepting { .. }, Event::Granted { transfer, fence, .. }) = (after, event) {
+        assert_eq!(ghost.confirmed.get(transfer), Some(fence), "a grant names the proved fence");
     }
     for effect in effects {
         check_effect(before, effect, ghost);
+        if let (Effect::DiscardStaging(_), Handoff::Holding { .. }) = (effect, before) {
+            let is_lost = matches!(event, Event::SourceLost { .. });
+            assert!(!is_lost, "a grant may be on its way when its source is gone");
+        }
     }
     check_state(after, ghost);
 }
 
 fn check_effect(before: &Handoff, effect: &Effect, ghost: &mut Ghost) {
     match effect {
-        Effect::SendGrant { outgoing, .. } => {
+        Effect::SendGrant { outgoing, fence, .. } => {
+            let last = ghost.fenced.get(&outgoing.transfer);
+            assert!(last.is_none_or(|last| last == fence), "the grant names the last fence");
             assert!(
                 matches!(before, Handoff::Granting { .. }),
                 "a grant is sent only from a state that was made durable first, not from {before}"
@@ -109,6 +123,10 @@ fn check_effect(before: &Handoff, effect: &Effect, ghost: &mut Ghost) {
             ghost.granted.insert(outgoing.transfer);
         }
         Effect::Purge(outgoing) => {
+            assert!(
+                matches!(before, Handoff::Retired { .. }),
+                "items are deleted only when the receipt is durable, not from {before}"
+            );
             assert!(
                 ghost.held.contains(&outgoing.transfer),
                 "items are deleted only after the target has said that it holds them"
@@ -125,21 +143,25 @@ fn check_effect(before: &Handoff, effect: &Effect, ghost: &mut Ghost) {
         Effect::TellDeclined(transfer) => {
             ghost.refused.insert(*transfer);
         }
-        Effect::ConfirmFence(incoming, _) => {
-            ghost.confirmed.insert(incoming.transfer);
+        Effect::ConfirmFence(incoming, fence) => {
+            ghost.confirmed.insert(incoming.transfer, *fence);
         }
         Effect::DiscardStaging(incoming) => {
             ghost.refused.insert(incoming.transfer);
         }
+        Effect::SendFence(outgoing, fence) => {
+            ghost.fenced.insert(outgoing.transfer, *fence);
+        }
+        Effect::Resume(token) => {
+            assert!(ghost.highest.is_none_or(|highest| highest < *token), "tokens increase");
+        }
         Effect::StartSender(_)
-        | Effect::SendFence(..)
         | Effect::EndAttempt(_)
         | Effect::Persist
         | Effect::Finish(..)
         | Effect::TellRetired(_)
         | Effect::OpenStaging(_)
         | Effect::TellHeld(..)
-        | Effect::Resume(_)
         | Effect::FencePossible(_) => {}
     }
 }
@@ -160,7 +182,7 @@ fn check_state(after: &Handoff, ghost: &mut Ghost) {
     }
 }
 
-fn explore() -> BTreeMap<(Handoff, Ghost), usize> {
+fn explore(rules: Rules) -> BTreeMap<(Handoff, Ghost), usize> {
     let starts = [
         Handoff::absent(),
         Handoff::owner(token(0)),
@@ -182,11 +204,11 @@ fn explore() -> BTreeMap<(Handoff, Ghost), usize> {
     while let Some((state, ghost, depth)) = open.pop_front() {
         for event in &alphabet {
             let mut ghost = ghost.clone();
-            if matches!(event, Event::Granted { transfer, .. } if !ghost.confirmed.contains(transfer))
+            if matches!(event, Event::Granted { transfer, .. } if !ghost.confirmed.contains_key(transfer))
             {
                 continue;
             }
-            let step = state.clone().step(event.clone());
+            let step = state.clone().step_under(event.clone(), rules);
             check(&state, event, &step, &mut ghost);
             let (Step::Moved(next, _) | Step::Stayed(next, _)) = step;
             // Tokens of chains that come back to this node grow without end; three rounds are enough.
@@ -205,7 +227,7 @@ fn explore() -> BTreeMap<(Handoff, Ghost), usize> {
 
 #[test]
 fn no_sequence_of_events_deletes_early_or_speaks_twice_and_every_state_is_reached() {
-    let seen = explore();
+    let seen = explore(Rules::default());
     let names: BTreeSet<String> = seen.keys().map(|(state, _)| state.to_string()).collect();
     let all = [
         "Absent",
@@ -271,4 +293,28 @@ fn a_lost_source_ends_staging_but_not_holding() {
     let holding = Handoff::Holding { incoming: incoming(11, "source", 4), fence: 5 };
     let stayed = holding.clone().step(Event::SourceLost { transfer: id(11) });
     assert_eq!(stayed, Step::Stayed(holding, Ignored::NotYet));
+}
+
+#[cfg(tanodb_mutants)]
+#[test]
+fn some_sequence_of_events_shows_each_mutant() {
+    use crate::protocol::mutant::Mutant;
+
+    let shown = [
+        Mutant::FenceBeforeRetired,
+        Mutant::CancelEndsGrant,
+        Mutant::GrantNotDurable,
+        Mutant::DeclinedKeepsToken,
+        Mutant::DeclinedResumesOneHopOn,
+        Mutant::LaterIncarnationDeclines,
+        Mutant::DeclinedReadAsHeld,
+        Mutant::FenceOkOfAnyFence,
+        Mutant::GrantOfAnyFence,
+        Mutant::LostSourceEndsHolding,
+        Mutant::PurgeBeforeReceipt,
+    ];
+    for mutant in shown {
+        let explored = std::panic::catch_unwind(|| explore(Rules::broken_by(mutant)));
+        assert!(explored.is_err(), "no sequence shows {mutant}");
+    }
 }

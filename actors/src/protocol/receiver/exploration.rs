@@ -101,3 +101,14 @@ fn a_source_that_does_not_wait_for_credit_is_not_served() {
     }
     assert_eq!(receiver, Receiver::Ended);
 }
+
+#[cfg(tanodb_mutants)]
+#[test]
+fn a_receiver_that_waits_for_ever_is_noticed() {
+    use crate::protocol::mutant::Mutant;
+    use crate::protocol::rules::Rules;
+
+    let rules = Rules::broken_by(Mutant::SilenceIgnored);
+    let waits = Receiver::Opening.step_under(Event::Failed(Failure::Silent), rules);
+    assert_eq!((waits.next, waits.effects), (Receiver::Opening, vec![]));
+}

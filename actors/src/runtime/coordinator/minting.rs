@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::protocol::id::{Dot, NodeId, OpId, Stamp};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
+use crate::protocol::rules::Rules;
 use crate::protocol::stamp::{COUNTER_BLOCK, Counters, Hlc, NeedsReservation};
 use crate::runtime::records::Loaded;
 
@@ -42,7 +45,8 @@ pub(super) struct Mint {
 
 impl Mint {
     /// A mint that goes on behind what an earlier start wrote down.
-    pub(super) fn after(me: &NodeId, earlier: Option<&Loaded<Reserved>>) -> Self {
+    #[cfg_attr(not(tanodb_mutants), expect(unused_variables, reason = "all rules are kept"))]
+    pub(super) fn after(me: &NodeId, earlier: Option<&Loaded<Reserved>>, rules: Rules) -> Self {
         let (upper, stamp) = match earlier {
             None => (0, Stamp::default()),
             // The newest record was damaged and this is the one before: one block more may have been used.
@@ -51,8 +55,16 @@ impl Mint {
             }
             Some(Loaded { value, fell_back: None }) => (value.upper, value.stamp),
         };
+        #[cfg(tanodb_mutants)]
+        let upper = if rules.breaks(Mutant::NumbersStartAgain) { 0 } else { upper };
         let counters = Counters::starting_above(upper);
-        Self { minter: minter(me), clock: Hlc::above(stamp), counters }
+        let minter = minter(me);
+        #[cfg(tanodb_mutants)]
+        let minter = match rules.breaks(Mutant::MinterOutlivesItsLife) {
+            true => xxhash_rust::xxh3::xxh3_64(me.name.as_str().as_bytes()),
+            false => minter,
+        };
+        Self { minter, clock: Hlc::above(stamp), counters }
     }
 
     /// Mints for one operation. The client's own id is kept.
@@ -124,7 +136,7 @@ mod tests {
     }
 
     fn first_number(earlier: Option<&Loaded<Reserved>>) -> u64 {
-        let mut mint = Mint::after(&me(1), earlier);
+        let mut mint = Mint::after(&me(1), earlier, Rules::default());
         let Reserved { upper, .. } = mint.wants().unwrap();
         mint.reserved(upper);
         mint.mint(None, 5).unwrap().dot.counter
@@ -132,7 +144,7 @@ mod tests {
 
     #[test]
     fn nothing_is_minted_before_its_number_is_on_disk() {
-        let mut mint = Mint::after(&me(1), None);
+        let mut mint = Mint::after(&me(1), None, Rules::default());
         assert!(mint.mint(None, 5).is_err());
         let Reserved { upper, .. } = mint.wants().unwrap();
         mint.reserved(upper);
@@ -152,7 +164,8 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_does_not_mint_older_stamps() {
         let value = Reserved { upper: 0, stamp: Stamp { millis: 90, logical: 3 } };
-        let mut mint = Mint::after(&me(1), Some(&Loaded { value, fell_back: None }));
+        let mut mint =
+            Mint::after(&me(1), Some(&Loaded { value, fell_back: None }), Rules::default());
         mint.reserved(10);
         assert_eq!(mint.mint(None, 5).unwrap().stamp, Stamp { millis: 90, logical: 4 });
         mint.observe(Stamp { millis: 10_005, logical: 0 }, 5);
@@ -163,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_clients_operation_id_is_kept_and_the_dot_is_ours() {
-        let mut mint = Mint::after(&me(1), None);
+        let mut mint = Mint::after(&me(1), None, Rules::default());
         mint.reserved(10);
         let op = OpId { minter: 3, counter: 4 };
         let minted = mint.mint(Some(op), 5).unwrap();

@@ -42,7 +42,7 @@ impl Coordinator {
         match loaded {
             Ok(earlier) => {
                 self.reservation = Reservation::Idle;
-                self.mint = Some(Mint::after(&self.me, earlier.as_ref()));
+                self.mint = Some(Mint::after(&self.me, earlier.as_ref(), self.rules));
                 self.reserve(ctx);
             }
             Err(error) => {

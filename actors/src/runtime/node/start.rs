@@ -17,6 +17,7 @@ use crate::protocol::id::{
 };
 use crate::protocol::liveness::Heartbeats;
 use crate::protocol::ring::{Member, Ring};
+use crate::protocol::rules::Rules;
 use crate::runtime::coordinator::{Coordinator, UntilServing};
 use crate::runtime::env::Env;
 use crate::runtime::gossiper::Gossiper;
@@ -31,9 +32,10 @@ use crate::runtime::ring_manager::{
     RingManager, founded_vnodes,
 };
 use crate::runtime::timers::Timers;
-use crate::runtime::vnode::actor::{VnodeLinks, VnodeSettings};
+use crate::runtime::vnode::actor::VnodeLinks;
 use crate::runtime::vnode::kind::VnodeKind;
 use crate::runtime::vnode::record::{RECORD_PREFIX, VnodeRecord};
+use crate::runtime::vnode::settings::VnodeSettings;
 use crate::runtime::vnode_host::{StartVnodes, VnodeHost};
 use crate::wire::message::Introduction;
 
@@ -138,7 +140,7 @@ async fn begin(
         return Ok(waiting);
     }
     match ring.filter(|ring| ring.is_member(&me.name)) {
-        Some(ring) if ring.members().len() > 1 => come_back(env, me, ring).await,
+        Some(ring) if ring.members().len() > 1 => come_back(env, me, ring, settings.rules).await,
         Some(ring) => {
             log::warn!("this node keeps its items in memory: what its last process held is lost");
             found_again(env, me, voter, &ring, types).await
@@ -231,7 +233,12 @@ async fn found_again(
 }
 
 /// A member of a cluster in another life: its vnodes answer `Lost`, never `not found`.
-async fn come_back(env: &Env, me: &NodeId, ring: Ring) -> Result<Beginning, StartError> {
+async fn come_back(
+    env: &Env,
+    me: &NodeId,
+    ring: Ring,
+    rules: Rules,
+) -> Result<Beginning, StartError> {
     let disk = env.disk.as_ref();
     let mut gossip = Gossip::new(me.name.clone(), Arc::new(ring));
     if let Some(kept) = records::load::<Part>(disk, KNOWLEDGE_RECORD).await?
@@ -248,7 +255,7 @@ async fn come_back(env: &Env, me: &NodeId, ring: Ring) -> Result<Beginning, Star
     for name in disk.list(RECORD_PREFIX).await? {
         let Some(kept) = records::load::<VnodeRecord>(disk, &name).await? else { continue };
         let VnodeRecord { vnode, handoff, .. } = kept.value;
-        match spoken_for(&handoff) {
+        match handoff.spoke_under() {
             Some(token) => {
                 let known = lost.entry(vnode).or_insert(token);
                 *known = (*known).max(token);
@@ -264,27 +271,9 @@ async fn come_back(env: &Env, me: &NodeId, ring: Ring) -> Result<Beginning, Star
         "this node keeps its items in memory and was restarted: {count} vnodes are lost here and answer Lost; \
          their other replicas answer"
     );
-    let vnodes = lost.into_iter().map(|(vnode, token)| (vnode, Handoff::Lost { token })).collect();
+    let lost = lost.into_iter();
+    let vnodes = lost.map(|(vnode, token)| (vnode, Handoff::lost_with(token, rules))).collect();
     Ok(Beginning { gossip, vnodes, is_unreadmitted: true, own: None, candidate: None })
-}
-
-/// The token under which an earlier life spoke for a vnode when its record was written.
-fn spoken_for(handoff: &Handoff) -> Option<Token> {
-    match handoff {
-        Handoff::Owner(_)
-        | Handoff::Sending(..)
-        | Handoff::Fenced { .. }
-        | Handoff::Granting { .. }
-        | Handoff::Resuming(_)
-        | Handoff::Accepting { .. }
-        | Handoff::Lost { .. } => handoff.token(),
-        Handoff::Absent { .. }
-        | Handoff::Retired { .. }
-        | Handoff::Purging { .. }
-        | Handoff::Staging(_)
-        | Handoff::CaughtUp(_)
-        | Handoff::Holding { .. } => None,
-    }
 }
 
 /// What the actors are made of.
@@ -330,6 +319,7 @@ impl Parts {
                 page: self.settings.page,
                 hinted_idle: self.settings.hinted_idle,
                 parked_max: self.settings.parked_max,
+                permits: self.settings.permits,
                 max_clock_ahead: self.settings.max_clock_ahead,
                 rules: self.settings.rules,
             },

@@ -9,6 +9,8 @@ use crate::protocol::agreement::ProposalId;
 use crate::protocol::claim::Verdict;
 use crate::protocol::gossip::News;
 use crate::protocol::id::{NodeName, Partition, VnodeRef};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::protocol::plan::{Change, Plan, PlanId, plan};
 use crate::protocol::ring::{MemberStatus, Ring};
 use crate::runtime::proposer::{Commit, CommitDuty};
@@ -210,7 +212,10 @@ impl RingManager {
             }
             Err(other) => return reply.answer(other),
         };
-        if plan.id != wanted {
+        let is_shown = plan.id == wanted;
+        #[cfg(tanodb_mutants)]
+        let is_shown = is_shown || self.rules.breaks(Mutant::PlanNotCompared);
+        if !is_shown {
             reply.answer(refused(
                 "The plan has changed. Verify with 'tanodb cluster plan' before committing",
                 "run 'tanodb cluster plan' again; nothing was applied",

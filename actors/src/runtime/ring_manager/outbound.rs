@@ -10,6 +10,7 @@ use crate::protocol::digest::Summary;
 use crate::protocol::due::{self, Facts, Failures, Move};
 use crate::protocol::gossip::Held;
 use crate::protocol::handoff::Outgoing;
+use crate::protocol::hints::{Facts as HintFacts, Homeward, homeward};
 use crate::protocol::id::{NodeId, NodeName, Token, TransferId, VnodeRef};
 #[cfg(tanodb_mutants)]
 use crate::protocol::mutant::Mutant;
@@ -91,27 +92,25 @@ impl RingManager {
 
     /// Hints whose owner is up, while slots are free. Returns when the next of them may be tried again.
     fn send_hints_home(&mut self, ctx: &mut Context<Self>) -> Option<Moment> {
-        let now = self.links.env.clock.now();
-        let waiting: Vec<(VnodeRef, u64)> = self.transfers.hints.keys().cloned().collect();
-        let mut wakes_at: Option<Moment> = None;
-        for (vnode, generation) in waiting {
-            let holder = self.gossip.tokens().get(&vnode).map(|held| held.holder.clone());
-            let Some(target) = holder.filter(|holder| self.up.contains(&holder.name)) else {
-                continue;
-            };
-            if target == *self.me() {
-                self.transfers.hints.remove(&(vnode.clone(), generation));
-                self.merge_own_hints(vnode, generation, ctx);
-                continue;
-            }
-            let until = self.transfers.hint_failures.get(&vnode).map(|failures| failures.until);
-            if let Some(until) = until.filter(|until| *until > now) {
-                wakes_at = Some(wakes_at.map_or(until, |at| at.min(until)));
-                continue;
-            }
-            if self.transfers.outbound_free() > 0 {
-                self.transfers.hints.remove(&(vnode.clone(), generation));
-                self.begin(AttemptKind::Hinted { generation }, vnode, target, ctx);
+        let (going, wakes_at) = homeward(
+            &self.transfers.hints,
+            &HintFacts {
+                me: self.me(),
+                tokens: self.gossip.tokens(),
+                is_up: |name: &NodeName| self.up.contains(name),
+                failures: &self.transfers.hint_failures,
+                slots_free: self.transfers.outbound_free(),
+                now: self.links.env.clock.now(),
+                rules: self.rules,
+            },
+        );
+        for (vnode, generation, way) in going {
+            self.transfers.hints.remove(&(vnode.clone(), generation));
+            match way {
+                Homeward::JoinHere => self.merge_own_hints(vnode, generation, ctx),
+                Homeward::Send(target) => {
+                    self.begin(AttemptKind::Hinted { generation }, vnode, target, ctx);
+                }
             }
         }
         wakes_at

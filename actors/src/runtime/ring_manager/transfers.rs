@@ -7,7 +7,8 @@ use actix::Recipient;
 
 use crate::protocol::digest::Summary;
 use crate::protocol::due::Failures;
-use crate::protocol::id::{NodeId, NodeName, TransferId, VnodeRef};
+use crate::protocol::hints::Waiting;
+use crate::protocol::id::{NodeId, TransferId, VnodeRef};
 use crate::protocol::rules::Rules;
 use crate::protocol::slots::{Direction, Slots};
 use crate::protocol::time::Moment;
@@ -48,9 +49,6 @@ pub(super) struct Attempt {
     pub(super) state: String,
 }
 
-/// Hints that wait to go home.
-pub(super) type WaitingHints = BTreeMap<(VnodeRef, u64), NodeName>;
-
 /// Everything about transfers.
 pub(super) struct Transfers {
     pub(super) settings: TransferSettings,
@@ -61,7 +59,7 @@ pub(super) struct Transfers {
     pub(super) hint_failures: BTreeMap<VnodeRef, Failures>,
     /// Receivers of this node, to stop those that make no progress.
     pub(super) receivers: BTreeMap<TransferId, Recipient<ReceiverTold>>,
-    pub(super) hints: WaitingHints,
+    pub(super) hints: Waiting,
     pub(super) ended: VecDeque<EndedRow>,
     pub(super) waiting_since: BTreeMap<VnodeRef, Moment>,
     pub(super) next: u64,

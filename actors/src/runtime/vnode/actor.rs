@@ -22,10 +22,12 @@ use super::message::{
 };
 use super::raw::{Change, RawVnode};
 use super::record::{Receipt, VnodeRecord};
+use super::settings::VnodeSettings;
 use crate::protocol::handoff::{Effect, Event, Handoff, Ignored, Incoming, Outgoing, Step};
 use crate::protocol::hash::{RingHash, RingSize};
 use crate::protocol::id::{Incarnation, NodeId, TransferId, VnodeRef};
-use crate::protocol::rules::Rules;
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::protocol::stream::Stream;
 use crate::protocol::time::Moment;
 use crate::runtime::chapter;
@@ -50,21 +52,6 @@ const PERSIST_AGAIN: Duration = Duration::from_secs(1);
 /// How many bytes of changes may wait for the sender before the attempt is given up. A target that cannot
 /// keep up must not cost the source its memory; the fold starts again later.
 pub(super) const CHANGES_WAITING_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// Limits and periods of a vnode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VnodeSettings {
-    /// Items and bytes of one page.
-    pub page: super::raw::PageLimits,
-    /// How long hints must have been left alone before they go home. Default 60 s.
-    pub hinted_idle: Duration,
-    /// Commands that may be parked or queued during a handoff. Default 1,000.
-    pub parked_max: usize,
-    /// How far ahead of this node's clock a stamp may be. Default 10 s.
-    pub max_clock_ahead: Duration,
-    /// The rules it decides by.
-    pub rules: Rules,
-}
 
 /// Whom a vnode talks to, and what it needs to know of its node.
 #[derive(Clone)]
@@ -452,6 +439,10 @@ impl Handler<ObserveVnode> for VnodeActor {
     type Result = MessageResult<ObserveVnode>;
 
     fn handle(&mut self, _: ObserveVnode, _: &mut Self::Context) -> Self::Result {
+        #[cfg(tanodb_mutants)]
+        if self.links.settings.rules.breaks(Mutant::MessagesPostponeHints) {
+            self.hints.postpone(self.links.env.clock.now());
+        }
         MessageResult(self.observed())
     }
 }

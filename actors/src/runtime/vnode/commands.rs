@@ -10,9 +10,9 @@ use super::over_items::position_of;
 use super::raw::{Change, Changes, RawAnswer};
 use super::{CommandContext, HandoffChoice};
 use crate::protocol::handoff::{Admission, Asked, Handoff, Outgoing, Refused};
-#[cfg(tanodb_mutants)]
-use crate::protocol::mutant::Mutant;
 use crate::protocol::time::Moment;
+#[cfg(tanodb_mutants)]
+use crate::protocol::{id::OpId, mutant::Mutant};
 use crate::runtime::message::{AskPeer, PeerError};
 use crate::runtime::observe::Observed;
 use crate::runtime::reply::reply;
@@ -31,6 +31,10 @@ impl VnodeActor {
     pub(super) fn admit(&mut self, admitted: Admitted, ctx: &mut Context<Self>) {
         if self.links.env.clock.now() >= admitted.deadline {
             admitted.reply.answer(Outcome::Expired);
+            #[cfg(tanodb_mutants)]
+            if self.links.settings.rules.breaks(Mutant::ExpiredKeepPermits) {
+                admitted.permit.forget();
+            }
             return;
         }
         let asked =
@@ -70,6 +74,15 @@ impl VnodeActor {
             stamp: envelope.stamp,
             dot: envelope.dot,
             partition: self.vnode.partition,
+        };
+        #[cfg(tanodb_mutants)]
+        let context = if self.links.settings.rules.breaks(Mutant::RetryExecutedAgain) {
+            // Each attempt has a little less time left than the one before.
+            let attempt = u64::from(envelope.deadline_ms) << 32;
+            let op = OpId { counter: context.op.counter ^ attempt, ..context.op };
+            CommandContext { op, ..context }
+        } else {
+            context
         };
         #[cfg(tanodb_mutants)]
         if self.owned.is_none() && self.links.settings.rules.breaks(Mutant::EmptyStoreAnswers) {
@@ -118,7 +131,13 @@ impl VnodeActor {
         for range in &changes.ranges {
             sending.stream.note_range(range);
         }
-        sending.stream.note(changes.items.into_iter().map(|change| {
+        let items = changes.items.into_iter();
+        #[cfg(tanodb_mutants)]
+        let items = {
+            let forgets = self.links.settings.rules.breaks(Mutant::RemovalsNotShipped);
+            items.filter(move |change| !forgets || !matches!(change, Change::Remove { .. }))
+        };
+        sending.stream.note(items.map(|change| {
             let bytes = match &change {
                 Change::Put { key, value } => key.len() + value.len(),
                 Change::Remove { key } => key.len(),
@@ -288,6 +307,10 @@ impl Handler<DeadlinePassed> for VnodeActor {
             *shelf = waiting.into();
             for admitted in late {
                 admitted.reply.answer(Outcome::Expired);
+                #[cfg(tanodb_mutants)]
+                if self.links.settings.rules.breaks(Mutant::ExpiredKeepPermits) {
+                    admitted.permit.forget();
+                }
             }
         }
         let waiting = self.parked.iter().chain(&self.queued);

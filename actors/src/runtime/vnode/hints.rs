@@ -13,11 +13,13 @@ use super::actor::{VnodeActor, told};
 use super::message::{
     AdmittedHint, AttemptKind, MergeOwnHints, Part, ReceiverTold, SenderAsk, SenderTold, VnodeNews,
 };
-use super::raw::{RawAnswer, RawVnode};
+use super::raw::{RawAnswer, RawPage, RawVnode};
 use crate::protocol::digest::{Digest, ItemHash, ItemRange, item_order};
 use crate::protocol::handoff::Outgoing;
-use crate::protocol::hints::{Due, due};
+use crate::protocol::hints::{Due, WayHome, due};
 use crate::protocol::id::{Epoch, NodeName, Token, TransferId};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::protocol::time::Moment;
 use crate::runtime::chapter;
 use crate::runtime::observe::Observed;
@@ -38,10 +40,7 @@ struct HintSet {
 struct Going {
     outgoing: Outgoing,
     sender: Option<Recipient<SenderTold>>,
-    rest: Option<ItemRange>,
-    sequence: u64,
-    /// Sums over what was sent, as it was sent: what the other side must have received.
-    sent: Digest,
+    way: WayHome,
 }
 
 /// All hints of one vnode.
@@ -78,6 +77,14 @@ impl Hints {
             set.going.as_ref().is_some_and(|going| going.outgoing.transfer == transfer)
         };
         self.sets.iter().find(|(_, set)| is_it(set)).map(|(generation, _)| *generation)
+    }
+
+    /// Takes any message for a write.
+    #[cfg(tanodb_mutants)]
+    pub(super) fn postpone(&mut self, now: Moment) {
+        for set in self.sets.values_mut() {
+            set.last_write = now;
+        }
     }
 
     /// The containers, for reports: generation, content, where they stand.
@@ -287,13 +294,8 @@ impl VnodeActor {
         let target = format!("{{hinted,{{{partition},'{}'}}}}", outgoing.target.name);
         told(transfer, chapter::HANDOFF_STARTING, &[&partition, &target]);
         told(transfer, chapter::IS_EMPTY, &[&partition, &set.container.is_empty()]);
-        set.going = Some(Going {
-            outgoing: outgoing.clone(),
-            sender: None,
-            rest: Some(ItemRange::all()),
-            sequence: 0,
-            sent: Digest::default(),
-        });
+        set.going =
+            Some(Going { outgoing: outgoing.clone(), sender: None, way: WayHome::default() });
         let estimate = set.container.digest().summary();
         self.tell_manager(VnodeNews::StartSender {
             kind: AttemptKind::Hinted { generation },
@@ -312,6 +314,8 @@ impl VnodeActor {
         ctx: &mut Context<Self>,
     ) {
         let limits = self.links.settings.page;
+        #[cfg(tanodb_mutants)]
+        let rules = self.links.settings.rules;
         let Some(generation) = self.hints.sending(transfer) else { return };
         let partition = self.shown();
         let Some(set) = self.hints.sets.get_mut(&generation) else { return };
@@ -322,36 +326,50 @@ impl VnodeActor {
                 return;
             }
             SenderAsk::Read => {
-                if going.sequence == 0 {
+                if going.way.sequence() == 0 {
                     told(transfer, chapter::FOLD_REQUEST, &[&partition]);
                 }
-                match going.rest.take().map(|range| (set.container.page(&range, limits), range)) {
-                    Some((Ok(page), range)) => {
-                        going.sequence += 1;
-                        sum_up(&mut going.sent, &page.items);
-                        going.rest = page
-                            .until
-                            .map(|after| ItemRange { after: Some(after), until: range.until });
-                        let (sequence, content) = (going.sequence, PartContent::Hints);
-                        let (items, count) = (page.items, page.count);
+                let range = going.way.rest().cloned();
+                match range.map(|range| set.container.page(&range, limits)) {
+                    Some(Ok(page)) => {
+                        let RawPage { items, count, until } = page;
+                        let sequence = going.way.page_read(until, |sent| sum_up(sent, &items));
+                        let content = PartContent::Hints;
                         SenderTold::Part(Part { sequence, content, items, count })
                     }
-                    Some((Err(error), _)) => {
+                    #[cfg(tanodb_mutants)]
+                    Some(Err(_)) if rules.breaks(Mutant::FoldErrorEndsFold) => {
+                        going.way.forget_rest();
+                        SenderTold::Nothing
+                    }
+                    Some(Err(error)) => {
                         let reason = CancelReason::VnodeStopped(error.to_string());
                         return self.hints_ended(transfer, Some(reason));
                     }
                     None => SenderTold::Nothing,
                 }
             }
-            SenderAsk::Fence => SenderTold::Fenced {
-                fence: going.sequence,
-                tail: None,
-                summary: going.sent.summary(),
-            },
+            SenderAsk::Fence => {
+                let (fence, summary) = going.way.fence();
+                let fenced = SenderTold::Fenced { fence, tail: None, summary };
+                #[cfg(tanodb_mutants)]
+                if rules.breaks(Mutant::SentHintsAreHome) {
+                    if let Some(sender) = &going.sender {
+                        sender.do_send(fenced);
+                    }
+                    return self.hints_confirmed(generation, ctx);
+                }
+                fenced
+            }
             SenderAsk::Repair(_) => {
                 return self.hints_ended(transfer, Some(CancelReason::DigestDiffers(0)));
             }
-            SenderAsk::Confirmed(_) => return self.hints_confirmed(generation, ctx),
+            SenderAsk::Confirmed(fence) if going.way.is_home(fence) => {
+                return self.hints_confirmed(generation, ctx);
+            }
+            SenderAsk::Confirmed(_) => {
+                return self.hints_ended(transfer, Some(CancelReason::DigestDiffers(0)));
+            }
             SenderAsk::Ended(reason) => return self.hints_ended(transfer, Some(reason)),
         };
         if let Some(sender) = &going.sender {
@@ -381,6 +399,11 @@ impl VnodeActor {
         let partition = self.shown();
         let Some(set) = self.hints.sets.get_mut(&generation) else { return };
         set.container.handoff_cancelled();
+        #[cfg(tanodb_mutants)]
+        if self.links.settings.rules.breaks(Mutant::FailedHintsStay) {
+            self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled: reason });
+            return;
+        }
         if let (Some(going), Some(reason)) = (set.going.take(), &reason) {
             told(transfer, chapter::HANDOFF_CANCELLED, &[&partition, reason]);
             if let Some(sender) = going.sender {
@@ -413,10 +436,11 @@ impl Handler<LookAtHints> for VnodeActor {
     fn handle(&mut self, _: LookAtHints, ctx: &mut Self::Context) {
         self.hints.is_watching = false;
         let (now, idle) = (self.links.env.clock.now(), self.links.settings.hinted_idle);
+        let rules = self.links.settings.rules;
         let mut next: Option<Moment> = None;
         let mut ready = Vec::new();
         for (generation, set) in &self.hints.sets {
-            match due(set.opened, set.last_write, now, idle) {
+            match due(set.opened, set.last_write, now, idle, rules) {
                 _ if set.going.is_some() => {}
                 Due::Now => ready.push((*generation, set.instead_of.clone())),
                 Due::At(at) => next = Some(next.map_or(at, |next| next.min(at))),

@@ -18,6 +18,7 @@ pub mod op_table;
 pub mod over_items;
 pub mod raw;
 pub mod record;
+pub mod settings;
 mod source;
 mod target;
 

@@ -11,10 +11,14 @@ use super::message::{
     TransferAsked, VnodeNews,
 };
 use super::raw::Change;
+#[cfg(tanodb_mutants)]
+use super::raw::RawPage;
 use super::record::Receipt;
 use crate::protocol::digest::{BUCKETS, Bucket, ItemRange};
 use crate::protocol::handoff::{Event, Handoff, Ignored, Outgoing};
 use crate::protocol::id::{Token, TransferId};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::protocol::stream::{Next, Stream};
 use crate::runtime::chapter;
 use crate::runtime::message::{AskPeer, PeerError, TellPeer};
@@ -111,7 +115,13 @@ impl VnodeActor {
         let Handoff::Sending(ownership, _) = &self.handoff else { return };
         let (token, rebuilding) = (ownership.token, ownership.rebuilding);
         let rules = self.links.settings.rules;
-        self.sending = Some(Sending { stream: Stream::default().under(rules), sender: None });
+        let stream = Stream::default().under(rules);
+        #[cfg(tanodb_mutants)]
+        let stream = match self.sending.take() {
+            Some(left) if rules.breaks(Mutant::NextAttemptGoesOn) => left.stream.again(),
+            Some(_) | None => stream,
+        };
+        self.sending = Some(Sending { stream, sender: None });
         self.tell_manager(VnodeNews::StartSender {
             kind: AttemptKind::Ownership,
             outgoing: outgoing.clone(),
@@ -143,7 +153,14 @@ impl VnodeActor {
         let limits = self.links.settings.page;
         let partition = self.shown();
         let (Some(owned), Some(sending)) = (&mut self.owned, &mut self.sending) else { return };
-        match owned.page(range, limits) {
+        let page = owned.page(range, limits);
+        #[cfg(tanodb_mutants)]
+        let page = if self.links.settings.rules.breaks(Mutant::FoldErrorEndsFold) {
+            page.or_else(|_| Ok(RawPage { items: Bytes::new(), count: 0, until: None }))
+        } else {
+            page
+        };
+        match page {
             Ok(page) => {
                 if log::log_enabled!(log::Level::Debug) {
                     for (key, _) in crate::wire::page::PageSlices::new(&page.items).flatten() {
@@ -240,7 +257,13 @@ impl VnodeActor {
         let reason =
             self.ended_because.take().unwrap_or(CancelReason::ActorEnded("vnode".to_owned()));
         self.tell_sender(SenderTold::Stop(reason.clone()));
+        #[cfg(tanodb_mutants)]
+        let left = self.sending.take();
         self.sending = None;
+        #[cfg(tanodb_mutants)]
+        if self.links.settings.rules.breaks(Mutant::NextAttemptGoesOn) {
+            self.sending = left.map(|left| Sending { stream: left.stream.again(), sender: None });
+        }
         self.links.tell_peer.do_send(TellPeer {
             to: outgoing.target.name.clone(),
             message: PeerMessage::TransferOver { transfer, vnode: self.vnode.clone() },

@@ -16,11 +16,17 @@ use super::raw::{Changes, ContainerError, RawVnode};
 use crate::protocol::digest::Summary;
 use crate::protocol::handoff::{Event, Handoff, Incoming, Ownership, Route};
 use crate::protocol::id::{Token, TransferId};
+#[cfg(tanodb_mutants)]
+use crate::protocol::mutant::Mutant;
 use crate::runtime::chapter;
 use crate::runtime::message::{AskPeer, PeerError};
 use crate::runtime::reply::reply;
+#[cfg(tanodb_mutants)]
+use crate::runtime::vnode::raw::Change;
 use crate::wire::delta::DeltaChanges;
 use crate::wire::message::{CancelReason, PartContent, PeerMessage, Rejection};
+#[cfg(tanodb_mutants)]
+use crate::wire::page::PageItems;
 use crate::wire::page::PageSlices;
 
 /// How long a new owner waits before it says again that it holds the grant, and for each answer.
@@ -121,7 +127,10 @@ impl VnodeActor {
         }
         let Some(staging) = &self.staging else { return };
         let summary = staging.digest().summary();
-        if summary == theirs {
+        let is_equal = summary == theirs;
+        #[cfg(tanodb_mutants)]
+        let is_equal = is_equal || self.links.settings.rules.breaks(Mutant::SumsNotCompared);
+        if is_equal {
             if self.happened(Event::FenceMatched { transfer, fence }, ctx).is_err() {
                 let why = "a fence before the end of the fold".to_owned();
                 self.tell_receiver(ReceiverTold::Failed(why));
@@ -326,6 +335,16 @@ impl VnodeActor {
         ctx: &mut Context<Self>,
     ) -> Result<(), ContainerError> {
         let changes = match (self.handoff.route_under(self.links.settings.rules), &mut self.owned) {
+            #[cfg(tanodb_mutants)]
+            (Route::Here(_), Some(owned))
+                if self.links.settings.rules.breaks(Mutant::HintsOverwrite) =>
+            {
+                let puts = PageItems::new(items.clone()).filter_map(Result::ok);
+                let puts = puts.map(|(key, value)| Change::Put { key, value });
+                let changes = Changes { items: puts.collect(), ranges: vec![] };
+                owned.apply(&changes.items)?;
+                changes
+            }
             (Route::Here(_), Some(owned)) => owned.merge(items)?,
             _ => {
                 let why = "the vnode moves; hints come later".to_owned();
