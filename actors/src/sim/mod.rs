@@ -12,6 +12,7 @@ pub mod failure;
 pub mod harness;
 pub mod history;
 pub mod invariant;
+pub mod kit;
 pub mod network;
 mod panics;
 pub mod shrink;

@@ -7,6 +7,7 @@
     reason = "a test ends where it fails"
 )]
 
+mod kit;
 #[allow(dead_code, reason = "shared with the stories over loopback")]
 #[path = "../cluster/numbers.rs"]
 mod numbers;

@@ -18,7 +18,7 @@ use crate::wire::page::{PageBuilder, PageItems, PageSlices};
 const DELETED_AT_ONCE: usize = 4_096;
 
 /// Marks an author's item in a vnode of class `Single`, whose operations are items too.
-pub(super) const AUTHOR_KEY: u8 = b'k';
+pub(crate) const AUTHOR_KEY: u8 = b'k';
 
 /// The items of one vnode, as a command sees them: what is stored, with this command's own changes on top.
 pub struct Items<'a> {
