@@ -7,8 +7,12 @@
 use std::sync::Arc;
 
 use super::vnode::record::Receipt;
+use super::vnode::Class;
+use crate::protocol::digest::Summary;
 use crate::protocol::handoff::Handoff;
-use crate::protocol::id::{Dot, Epoch, OpId, Stamp, Token, TransferId, VnodeRef};
+use crate::protocol::id::{
+    ClusterId, Dot, Epoch, NodeId, OpId, Stamp, Token, TransferId, VnodeRef,
+};
 use crate::protocol::ring::RingDigest;
 
 /// Something a node did.
@@ -17,6 +21,8 @@ use crate::protocol::ring::RingDigest;
 pub enum Observed {
     /// A vnode actor was started, or started again, in this state.
     VnodeStarted {
+        /// The cluster whose tokens it speaks under.
+        cluster: ClusterId,
         /// Which vnode.
         vnode: VnodeRef,
         /// Where it stands.
@@ -24,6 +30,8 @@ pub enum Observed {
     },
     /// An event moved a vnode's machine. Its effects have not been carried out yet.
     VnodeMoved {
+        /// The cluster whose tokens it speaks under.
+        cluster: ClusterId,
         /// Which vnode.
         vnode: VnodeRef,
         /// Where it stood.
@@ -33,8 +41,12 @@ pub enum Observed {
     },
     /// A vnode executed a command.
     Executed {
+        /// The cluster whose tokens it speaks under.
+        cluster: ClusterId,
         /// Which vnode.
         vnode: VnodeRef,
+        /// How its replicas relate to each other.
+        class: Class,
         /// The token under which this node speaks for it.
         token: Token,
         /// The operation.
@@ -45,6 +57,57 @@ pub enum Observed {
         dot: Dot,
         /// Items and ranges it changed. None for a read, and for an operation that was executed before.
         changes: usize,
+    },
+    /// A source has stopped executing; this is all that it holds.
+    FenceSet {
+        /// Which vnode.
+        vnode: VnodeRef,
+        /// The attempt.
+        transfer: TransferId,
+        /// What the source holds.
+        summary: Summary,
+    },
+    /// A target confirms that it holds everything up to the fence.
+    FenceHeld {
+        /// Which vnode.
+        vnode: VnodeRef,
+        /// The attempt.
+        transfer: TransferId,
+        /// What the target holds.
+        summary: Summary,
+    },
+    /// A target speaks for the vnode from now on; that it does is durable.
+    TookOver {
+        /// Which vnode.
+        vnode: VnodeRef,
+        /// The attempt.
+        transfer: TransferId,
+        /// The new holder.
+        holder: NodeId,
+        /// The token it speaks under.
+        token: Token,
+        /// What it begins with.
+        summary: Summary,
+    },
+    /// A fenced source passes a command on to the target.
+    Forwarded {
+        /// Which vnode.
+        vnode: VnodeRef,
+        /// The operation.
+        op: OpId,
+        /// The attempt that fenced the source.
+        transfer: TransferId,
+        /// The attempt under which it was passed on before, which must not be.
+        before: Option<TransferId>,
+    },
+    /// A command waits at a vnode for the end of a handoff.
+    Parked {
+        /// Which vnode.
+        vnode: VnodeRef,
+        /// Commands that wait there, this one included.
+        waiting: usize,
+        /// How many may.
+        limit: usize,
     },
     /// A container that was owned is deleted: nothing of it is left here.
     Deleted {
@@ -64,15 +127,47 @@ pub enum Observed {
         /// The operation.
         op: OpId,
     },
+    /// The owner has all of a set of hints.
+    HintsHeld {
+        /// The vnode.
+        vnode: VnodeRef,
+        /// The attempt that brought them.
+        transfer: TransferId,
+        /// What was received.
+        summary: Summary,
+    },
     /// A set of hints is at home, and deleted here.
     HintsDropped {
         /// The vnode it was meant for.
         vnode: VnodeRef,
         /// The set.
         generation: u64,
+        /// The attempt that brought it home, and what was sent. `None`: this node owns the vnode now, and the
+        /// set has joined it.
+        sent: Option<(TransferId, Summary)>,
+    },
+    /// A coordinator has named an operation, before it is sent anywhere.
+    Minted {
+        /// The operation.
+        op: OpId,
+        /// Its dot.
+        dot: Dot,
+        /// Whether the operation's id came from the client.
+        is_clients: bool,
+    },
+    /// The leases of slots for transfers have changed.
+    SlotsHeld {
+        /// Leases of transfers to others.
+        outbound: usize,
+        /// Leases of transfers from others.
+        inbound: usize,
+        /// How many there may be in each direction.
+        limit: u16,
     },
     /// A ring is durable here and followed from now on.
     RingAdopted {
+        /// The cluster it is a ring of.
+        cluster: ClusterId,
         /// Its number.
         epoch: Epoch,
         /// Its digest: the same number never goes with another one.
@@ -127,8 +222,8 @@ impl std::fmt::Display for Observed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let place = |vnode: &VnodeRef| format!("{} {}", vnode.vnode_type, vnode.partition.0);
         match self {
-            Self::VnodeStarted { vnode, state } => write!(f, "{} starts as {state}", place(vnode)),
-            Self::VnodeMoved { vnode, before, after } => {
+            Self::VnodeStarted { vnode, state, .. } => write!(f, "{} starts as {state}", place(vnode)),
+            Self::VnodeMoved { vnode, before, after, .. } => {
                 write!(f, "{} {before} -> {after}", place(vnode))?;
                 match (after.outgoing(), after.incoming()) {
                     (Some(outgoing), _) => {
@@ -144,16 +239,41 @@ impl std::fmt::Display for Observed {
                 let place = place(vnode);
                 write!(f, "{place} executed {op:?} under {token:?}, {changes} changes, {stamp:?}")
             }
+            Self::FenceSet { vnode, transfer, summary } => {
+                write!(f, "{} is fenced with {summary}, transfer {transfer}", place(vnode))
+            }
+            Self::FenceHeld { vnode, transfer, summary } => {
+                write!(f, "{} holds {summary} at the fence, transfer {transfer}", place(vnode))
+            }
+            Self::TookOver { vnode, transfer, token, summary, .. } => {
+                let place = place(vnode);
+                write!(f, "{place} is taken over under {token} with {summary}, transfer {transfer}")
+            }
+            Self::Forwarded { vnode, op, transfer, .. } => {
+                write!(f, "{} passes {op} on, transfer {transfer}", place(vnode))
+            }
+            Self::Parked { vnode, waiting, .. } => {
+                write!(f, "{} has {waiting} commands waiting", place(vnode))
+            }
             Self::Deleted { vnode, transfer, .. } => {
                 write!(f, "{} deleted its copy, transfer {transfer}", place(vnode))
             }
             Self::Hinted { vnode, generation, op } => {
                 write!(f, "{} keeps {op:?} as a hint, set {generation}", place(vnode))
             }
-            Self::HintsDropped { vnode, generation } => {
+            Self::HintsHeld { vnode, transfer, summary } => {
+                write!(f, "{} has hints of {summary}, transfer {transfer}", place(vnode))
+            }
+            Self::HintsDropped { vnode, generation, .. } => {
                 write!(f, "{} dropped hints, set {generation}", place(vnode))
             }
-            Self::RingAdopted { epoch, digest } => write!(f, "ring {epoch} adopted ({digest})"),
+            Self::Minted { op, dot, .. } => write!(f, "{op} begins, with {dot:?}"),
+            Self::SlotsHeld { outbound, inbound, .. } => {
+                write!(f, "slots: {outbound} outbound, {inbound} inbound")
+            }
+            Self::RingAdopted { epoch, digest, .. } => {
+                write!(f, "ring {epoch} adopted ({digest})")
+            }
         }
     }
 }

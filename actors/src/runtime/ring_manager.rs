@@ -298,12 +298,19 @@ impl RingManager {
         for recipient in &self.links.ring {
             recipient.do_send(RingChanged(Arc::clone(&ring)));
         }
-        self.links
-            .env
-            .watched
-            .saw(|| Observed::RingAdopted { epoch: ring.epoch(), digest: ring.digest() });
+        self.follows();
         self.emit(&OwnershipChanged::RingAdopted { ring });
         self.cancel_superseded(ctx);
+    }
+
+    /// Tells whoever watches which ring this node follows.
+    fn follows(&self) {
+        let ring = self.ring();
+        self.links.env.watched.saw(|| Observed::RingAdopted {
+            cluster: ring.cluster(),
+            epoch: ring.epoch(),
+            digest: ring.digest(),
+        });
     }
 
     fn tell_tokens(&mut self, vnodes: &[VnodeRef]) {
@@ -400,6 +407,7 @@ impl Actor for RingManager {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(4_096);
         self.introduce();
+        self.follows();
         self.tell_all(ctx);
         self.links.serving.do_send(ServingChanged { waits_for: None });
         self.repair_later(ctx);

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::protocol::gossip::Held;
 use crate::protocol::handoff::Handoff;
-use crate::protocol::id::{Stamp, Token, VnodeRef, VnodeType};
+use crate::protocol::id::{ClusterId, Stamp, Token, VnodeRef, VnodeType};
 #[cfg(tanodb_mutants)]
 use crate::protocol::mutant::Mutant;
 use crate::runtime::coordinator::StampSeen;
@@ -75,7 +75,10 @@ pub struct FindVnode(pub VnodeRef);
 /// Ends all vnodes and forgets the tokens: this node has become part of another cluster.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct ForgetVnodes;
+pub struct ForgetVnodes {
+    /// That cluster.
+    pub joined: ClusterId,
+}
 
 /// What all vnodes hold. Reading it changes nothing.
 #[derive(Message)]
@@ -223,7 +226,8 @@ impl Handler<FindVnode> for VnodeHost {
 impl Handler<ForgetVnodes> for VnodeHost {
     type Result = ();
 
-    fn handle(&mut self, _: ForgetVnodes, _: &mut Self::Context) {
+    fn handle(&mut self, forget: ForgetVnodes, _: &mut Self::Context) {
+        self.links.cluster = forget.joined;
         // An actor ends when the last address is gone; what it hands back is of a start nobody knows.
         for hosted in std::mem::take(&mut self.vnodes).into_values() {
             if let Some(address) = hosted.address {

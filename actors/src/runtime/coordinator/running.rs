@@ -13,6 +13,7 @@ use crate::protocol::quorum::{Quorum, Verdict};
 use crate::protocol::request::{AttemptId, Directory, Effect, Event, Request, Role, Said, Start};
 use crate::protocol::time::Moment;
 use crate::runtime::message::{AskPeer, ExecuteHere, HintHere, PeerError, RunCommand};
+use crate::runtime::observe::Observed;
 use crate::runtime::reply::{self as replies, Reply};
 use crate::runtime::vnode::Class;
 use crate::runtime::vnode::kind::VnodeKind;
@@ -52,6 +53,11 @@ impl Coordinator {
         let Some(Ok(minted)) = mint.map(|mint| mint.mint(command.op, wall_millis)) else {
             return Err((reply, self.not_serving(NO_NUMBERS)));
         };
+        self.env.watched.saw(|| Observed::Minted {
+            op: minted.op,
+            dot: minted.dot,
+            is_clients: command.op.is_some(),
+        });
         let start = Start {
             hash: command.hash,
             quorum,

@@ -11,7 +11,6 @@ use super::{Node, NodeSettings, StartError};
 use crate::protocol::agreement::Acceptor;
 use crate::protocol::gossip::{Gossip, Held, Part};
 use crate::protocol::handoff::Handoff;
-use crate::protocol::hash::RingSize;
 use crate::protocol::id::{
     ClusterId, Epoch, Incarnation, NodeId, NodeName, Token, VnodeRef, VnodeType, VoterId,
 };
@@ -304,11 +303,12 @@ impl Parts {
         })
     }
 
-    fn vnode_links(&self, to: &Addresses, ring_size: RingSize, timers: &Timers) -> VnodeLinks {
+    fn vnode_links(&self, to: &Addresses, ring: &Ring, timers: &Timers) -> VnodeLinks {
         VnodeLinks {
             env: self.env.clone(),
             me: self.identity.me.clone(),
-            ring_size,
+            cluster: ring.cluster(),
+            ring_size: ring.size(),
             manager: to.manager.clone().recipient(),
             host: to.host.clone().recipient(),
             ask_peer: to.peers.clone().recipient(),
@@ -358,8 +358,7 @@ impl Parts {
         let (boxes, to) = Mailboxes::new();
         let (kinds, detector) = (self.kinds.clone(), Heartbeats::new(self.settings.patience));
 
-        let ring_size = beginning.gossip.ring().size();
-        let links = self.vnode_links(&to, ring_size, &timers);
+        let links = self.vnode_links(&to, beginning.gossip.ring(), &timers);
         boxes.host.run(VnodeHost::empty(links, kinds.clone(), to.coordinator.clone().recipient()));
         to.host.do_send(StartVnodes(std::mem::take(&mut beginning.vnodes)));
         boxes.peers.run(Peers::without_links(env.clone(), Arc::clone(&rules), to.link_tells()));

@@ -88,10 +88,11 @@ impl RingManager {
             reject(&offer, &connection, Rejection::SlotsFull { limit });
             return;
         }
+        self.transfers.tell_slots(&self.links.env.watched);
         let finding = self.links.host.send(FindVnode(offer.vnode.clone())).into_actor(self);
         ctx.spawn(finding.map(move |found, actor, ctx| {
             let Ok(Some(vnode)) = found else {
-                actor.transfers.slots.release(offer.transfer);
+                actor.release_slot(offer.transfer);
                 let state = "being started again".to_owned();
                 reject(&offer, &connection, Rejection::VnodeBusy { state });
                 return;

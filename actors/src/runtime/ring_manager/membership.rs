@@ -176,7 +176,7 @@ impl RingManager {
             Membership::Joining { own } | Membership::Staged { own } => Arc::clone(own),
             Membership::Settled => Arc::clone(self.ring()),
         };
-        self.links.host.do_send(ForgetVnodes);
+        self.links.host.do_send(ForgetVnodes { joined: ring.cluster() });
         self.start_over(ring, Some(&part), ctx);
         self.membership = Membership::Staged { own };
         self.links.serving.do_send(ServingChanged { waits_for: None });
@@ -194,6 +194,7 @@ impl RingManager {
         }
         self.introduce();
         self.shown = None;
+        self.follows();
         self.tell_all(ctx);
     }
 
@@ -243,7 +244,7 @@ impl RingManager {
     /// Speaks for every vnode of a ring that only this node is in.
     fn found(&mut self, ring: Arc<Ring>, ctx: &mut Context<Self>) {
         let vnodes = founded_vnodes(&ring, &self.types);
-        self.links.host.do_send(ForgetVnodes);
+        self.links.host.do_send(ForgetVnodes { joined: ring.cluster() });
         self.start_over(ring, None, ctx);
         let holder = self.me().clone();
         for (vnode, token) in &vnodes {

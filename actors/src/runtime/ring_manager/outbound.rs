@@ -141,6 +141,7 @@ impl RingManager {
         if self.transfers.slots.try_lease(transfer, Direction::Outbound, now, lease).is_err() {
             return;
         }
+        self.transfers.tell_slots(&self.links.env.watched);
         let attempt = Attempt {
             vnode: vnode.clone(),
             kind,
@@ -261,7 +262,7 @@ impl RingManager {
         cancelled: Option<CancelReason>,
         ctx: &mut Context<Self>,
     ) {
-        self.transfers.slots.release(transfer);
+        self.release_slot(transfer);
         let Some(attempt) = self.transfers.attempts.remove(&transfer) else { return };
         let now = self.links.env.clock.now();
         let vnode = attempt.vnode.clone();
@@ -315,10 +316,19 @@ impl RingManager {
         }
     }
 
+    pub(super) fn release_slot(&mut self, transfer: TransferId) {
+        self.transfers.slots.release(transfer);
+        self.transfers.tell_slots(&self.links.env.watched);
+    }
+
     /// Slots whose holder has made no progress for too long come back, and the attempt ends.
     pub(super) fn expire_slots(&mut self, ctx: &mut Context<Self>) {
         let now = self.links.env.clock.now();
-        for transfer in self.transfers.slots.expire(now) {
+        let expired = self.transfers.slots.expire(now);
+        if !expired.is_empty() {
+            self.transfers.tell_slots(&self.links.env.watched);
+        }
+        for transfer in expired {
             log::warn!(transfer:%; "a transfer made no progress; its slot is free again");
             if let Some(receiver) = self.transfers.receivers.remove(&transfer) {
                 receiver.do_send(ReceiverTold::Stop(CancelReason::Silent(0)));
@@ -417,7 +427,7 @@ impl Handler<TransferEnded> for RingManager {
         self.transfers.receivers.remove(&ended.transfer);
         // An outbound slot is kept until the vnode says what became of the attempt: a grant may follow.
         if !self.transfers.attempts.contains_key(&ended.transfer) {
-            self.transfers.slots.release(ended.transfer);
+            self.release_slot(ended.transfer);
             self.consider(ctx);
         }
     }

@@ -12,6 +12,7 @@ use crate::protocol::id::{NodeId, TransferId, VnodeRef};
 use crate::protocol::rules::Rules;
 use crate::protocol::slots::{Direction, Slots};
 use crate::protocol::time::Moment;
+use crate::runtime::observe::{Observed, Watched};
 use crate::runtime::vnode::message::{AttemptKind, ReceiverTold};
 use crate::wire::admin::EndedRow;
 
@@ -88,6 +89,15 @@ impl Transfers {
             AttemptKind::Ownership => &mut self.failures,
             AttemptKind::Hinted { .. } => &mut self.hint_failures,
         }
+    }
+
+    /// Tells whoever watches how many slots are taken.
+    pub(super) fn tell_slots(&self, watched: &Watched) {
+        watched.saw(|| Observed::SlotsHeld {
+            outbound: self.slots.leases(Direction::Outbound).held().len(),
+            inbound: self.slots.leases(Direction::Inbound).held().len(),
+            limit: self.settings.limit,
+        });
     }
 
     pub(super) fn outbound_free(&self) -> u16 {

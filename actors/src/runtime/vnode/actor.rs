@@ -25,7 +25,7 @@ use super::record::{Receipt, VnodeRecord};
 use super::settings::VnodeSettings;
 use crate::protocol::handoff::{Effect, Event, Handoff, Ignored, Incoming, Outgoing, Step};
 use crate::protocol::hash::{RingHash, RingSize};
-use crate::protocol::id::{Incarnation, NodeId, TransferId, VnodeRef};
+use crate::protocol::id::{ClusterId, NodeId, TransferId, VnodeRef};
 #[cfg(tanodb_mutants)]
 use crate::protocol::mutant::Mutant;
 use crate::protocol::stream::Stream;
@@ -60,6 +60,8 @@ pub struct VnodeLinks {
     pub env: Env,
     /// This node in this life.
     pub me: NodeId,
+    /// The cluster whose tokens its vnodes speak under.
+    pub cluster: ClusterId,
     /// Partitions of the ring, for the names in logs.
     pub ring_size: RingSize,
     /// The ring manager.
@@ -210,6 +212,7 @@ impl VnodeActor {
 
     fn moved_from(&self, before: Handoff) {
         self.links.env.watched.saw(|| Observed::VnodeMoved {
+            cluster: self.links.cluster,
             vnode: self.vnode.clone(),
             before,
             after: self.handoff.clone(),
@@ -358,12 +361,6 @@ impl VnodeActor {
         }
         rows
     }
-
-    /// This node's incarnation, as records carry it.
-    #[must_use]
-    pub fn incarnation(&self) -> Incarnation {
-        self.links.me.incarnation
-    }
 }
 
 /// Continues deleting.
@@ -377,13 +374,18 @@ impl Actor for VnodeActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         self.links.env.watched.saw(|| Observed::VnodeStarted {
+            cluster: self.links.cluster,
             vnode: self.vnode.clone(),
             state: self.handoff.clone(),
         });
         let handoff = std::mem::replace(&mut self.handoff, Handoff::absent());
+        let stood = self.links.env.watched.is_watched().then(|| handoff.clone());
         match handoff.restarted() {
             Step::Moved(next, effects) => {
                 self.handoff = next;
+                if let Some(before) = stood.filter(|before| *before != self.handoff) {
+                    self.moved_from(before);
+                }
                 for effect in effects {
                     self.perform(effect, ctx);
                 }

@@ -10,6 +10,7 @@ use super::over_items::position_of;
 use super::raw::{Change, Changes, RawAnswer};
 use super::{CommandContext, HandoffChoice};
 use crate::protocol::handoff::{Admission, Asked, Handoff, Outgoing, Refused};
+use crate::protocol::id::Token;
 use crate::protocol::time::Moment;
 #[cfg(tanodb_mutants)]
 use crate::protocol::{id::OpId, mutant::Mutant};
@@ -68,7 +69,7 @@ impl VnodeActor {
 
     /// Executes a command on the owned items; its changes join the stream of a running attempt.
     pub(super) fn execute(&mut self, admitted: Admitted, ctx: &mut Context<Self>) {
-        let envelope = &admitted.execute.envelope;
+        let (envelope, believed) = (&admitted.execute.envelope, admitted.execute.token);
         let context = CommandContext {
             op: envelope.op,
             stamp: envelope.stamp,
@@ -94,12 +95,12 @@ impl VnodeActor {
         };
         match owned.handle_command(&envelope.command, &context) {
             RawAnswer::Reply(reply, changes) => {
-                self.executed(&context, &changes);
+                self.executed(&context, believed, &changes);
                 self.changed(changes, ctx);
                 admitted.reply.answer(Outcome::Done { reply });
             }
             RawAnswer::NoReply(changes) => {
-                self.executed(&context, &changes);
+                self.executed(&context, believed, &changes);
                 self.changed(changes, ctx);
                 admitted.reply.answer(Outcome::Done { reply: Bytes::new() });
             }
@@ -113,11 +114,12 @@ impl VnodeActor {
         }
     }
 
-    fn executed(&self, context: &CommandContext, changes: &Changes) {
-        let Some(token) = self.handoff.token() else { return };
+    fn executed(&self, context: &CommandContext, believed: Token, changes: &Changes) {
         self.links.env.watched.saw(|| Observed::Executed {
+            cluster: self.links.cluster,
             vnode: self.vnode.clone(),
-            token,
+            class: self.kind.class(),
+            token: self.handoff.token().unwrap_or(believed),
             op: context.op,
             stamp: context.stamp,
             dot: context.dot,
@@ -189,6 +191,12 @@ impl VnodeActor {
         let now = self.links.env.clock.now();
         let left = deadline.answer_by(now).since(now).as_millis();
         execute.envelope.deadline_ms = u32::try_from(left).unwrap_or(u32::MAX);
+        self.links.env.watched.saw(|| Observed::Forwarded {
+            vnode: self.vnode.clone(),
+            op: execute.envelope.op,
+            transfer: outgoing.transfer,
+            before: execute.forwarded,
+        });
         execute.forwarded = Some(outgoing.transfer);
         let (answer, answered) = reply(Err(PeerError::Lost));
         self.links.ask_peer.do_send(AskPeer {
@@ -239,6 +247,11 @@ impl VnodeActor {
             Shelf::Parked => self.parked.push_back(admitted),
             Shelf::Queue => self.queued.push_back(admitted),
         }
+        self.links.env.watched.saw(|| Observed::Parked {
+            vnode: self.vnode.clone(),
+            waiting: self.parked.len() + self.queued.len(),
+            limit: self.links.settings.parked_max,
+        });
     }
 
     /// Looks for commands whose deadline has passed at this moment, or before it if that is planned.

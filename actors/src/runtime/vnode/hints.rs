@@ -14,7 +14,7 @@ use super::message::{
     AdmittedHint, AttemptKind, MergeOwnHints, Part, ReceiverTold, SenderAsk, SenderTold, VnodeNews,
 };
 use super::raw::{RawAnswer, RawPage, RawVnode};
-use crate::protocol::digest::{Digest, ItemHash, ItemRange, item_order};
+use crate::protocol::digest::{Digest, ItemHash, ItemRange, Summary, item_order};
 use crate::protocol::handoff::Outgoing;
 use crate::protocol::hints::{Due, WayHome, due};
 use crate::protocol::id::{Epoch, NodeName, Token, TransferId};
@@ -188,9 +188,9 @@ impl VnodeActor {
         });
     }
 
-    fn hints_dropped(&self, generation: u64) {
+    fn hints_dropped(&self, generation: u64, sent: Option<(TransferId, Summary)>) {
         let vnode = || self.vnode.clone();
-        self.links.env.watched.saw(|| Observed::HintsDropped { vnode: vnode(), generation });
+        self.links.env.watched.saw(|| Observed::HintsDropped { vnode: vnode(), generation, sent });
     }
 
     /// A command that changed nothing here may find something in generations on their way home. One that
@@ -267,7 +267,7 @@ impl VnodeActor {
             }
         }
         log::info!(partition:%, generation; "own hints have joined what this node owns");
-        self.hints_dropped(generation);
+        self.hints_dropped(generation, None);
         self.discarded.push_back(set.container);
         self.start_purging(ctx);
     }
@@ -386,7 +386,7 @@ impl VnodeActor {
         let to = format!("{{{partition},'{}'}}", going.outgoing.target.name);
         told(transfer, chapter::HANDOFF_FINISHED, &[&partition, &to]);
         told(transfer, chapter::DELETE, &[&partition]);
-        self.hints_dropped(generation);
+        self.hints_dropped(generation, Some((transfer, going.way.fence().1)));
         self.discarded.push_back(set.container);
         self.start_purging(ctx);
         self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled: None });

@@ -31,7 +31,7 @@ use crate::protocol::id::{Dot, NodeId, OpId, Partition, Stamp};
 pub use crate::runtime::vnode::over_items::Items;
 
 /// How the replicas of a vnode type relate to each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// One copy, no fallbacks, no hints. Each command executes exactly once: its reply is stored with its
     /// effect and moves with it.

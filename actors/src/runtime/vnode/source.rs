@@ -22,9 +22,10 @@ use crate::protocol::mutant::Mutant;
 use crate::protocol::stream::{Next, Stream};
 use crate::runtime::chapter;
 use crate::runtime::message::{AskPeer, PeerError, TellPeer};
+use crate::runtime::observe::Observed;
 use crate::runtime::reply::reply;
 use crate::wire::delta::DeltaBuilder;
-use crate::wire::message::{CancelReason, Grant, PartContent, PeerMessage};
+use crate::wire::message::{CancelReason, Grant, Outcome, PartContent, PeerMessage};
 
 /// How long a grant waits for its answer before it is sent again, and at most after repeated failures.
 const GRANT_AGAIN: Duration = Duration::from_millis(100);
@@ -222,12 +223,20 @@ impl VnodeActor {
     pub(super) fn send_fence(&mut self, outgoing: &Outgoing, fence: u64, ctx: &mut Context<Self>) {
         let (Some(owned), Some(sending)) = (&self.owned, &mut self.sending) else { return };
         let summary = owned.digest().summary();
+        let transfer = outgoing.transfer;
+        let vnode = || self.vnode.clone();
+        self.links.env.watched.saw(|| Observed::FenceSet { vnode: vnode(), transfer, summary });
         let tail = sending.stream.take_tail();
         let tail = (!tail.is_empty()).then(|| delta(fence, &tail));
         self.tell_sender(SenderTold::Fenced { fence, tail, summary });
         // Parked commands go before anything newer: what arrives from now on is forwarded behind them.
         for admitted in std::mem::take(&mut self.parked) {
-            self.forward(outgoing, admitted, ctx);
+            // Passed on once already, by this node's predecessor: its coordinator looks for the owner again.
+            if admitted.execute.forwarded.is_some() {
+                admitted.reply.answer(Outcome::Retry);
+            } else {
+                self.forward(outgoing, admitted, ctx);
+            }
         }
     }
 

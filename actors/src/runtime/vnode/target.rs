@@ -20,6 +20,7 @@ use crate::protocol::id::{Token, TransferId};
 use crate::protocol::mutant::Mutant;
 use crate::runtime::chapter;
 use crate::runtime::message::{AskPeer, PeerError};
+use crate::runtime::observe::Observed;
 use crate::runtime::reply::reply;
 #[cfg(tanodb_mutants)]
 use crate::runtime::vnode::raw::Change;
@@ -147,9 +148,11 @@ impl VnodeActor {
         self.tell_receiver(ReceiverTold::Compared { is_equal: false, summary, buckets });
     }
 
-    pub(super) fn confirm_fence(&mut self, _incoming: &Incoming, _fence: u64) {
+    pub(super) fn confirm_fence(&mut self, incoming: &Incoming, _fence: u64) {
         let summary = self.staging.as_ref().map(|staging| staging.digest().summary());
         let (summary, buckets) = (summary.unwrap_or_default(), Bytes::new());
+        let (vnode, transfer) = (|| self.vnode.clone(), incoming.transfer);
+        self.links.env.watched.saw(|| Observed::FenceHeld { vnode: vnode(), transfer, summary });
         self.tell_receiver(ReceiverTold::Compared { is_equal: true, summary, buckets });
     }
 
@@ -227,6 +230,13 @@ impl VnodeActor {
         let (transfer, partition) = (incoming.transfer, self.shown());
         log::info!(transfer:%, partition:%, token:%, source:% = incoming.source; "owns the partition now");
         let holder = self.links.me.clone();
+        self.links.env.watched.saw(|| Observed::TookOver {
+            vnode: self.vnode.clone(),
+            transfer,
+            holder: holder.clone(),
+            token,
+            summary: self.owned.as_ref().map(|it| it.digest().summary()).unwrap_or_default(),
+        });
         self.tell_manager(VnodeNews::Holder { token, holder });
         self.run_queued(ctx);
     }
@@ -358,8 +368,9 @@ impl VnodeActor {
     /// All parts of the hints are merged: that is the proof, the receiver has summed up what arrived.
     fn compare_home(&mut self, transfer: TransferId, theirs: Summary) -> bool {
         let Some(receiver) = self.hints.comes_home.remove(&transfer) else { return false };
-        let buckets = Bytes::new();
-        receiver.do_send(ReceiverTold::Compared { is_equal: true, summary: theirs, buckets });
+        let (vnode, summary, buckets) = (|| self.vnode.clone(), theirs, Bytes::new());
+        self.links.env.watched.saw(|| Observed::HintsHeld { vnode: vnode(), transfer, summary });
+        receiver.do_send(ReceiverTold::Compared { is_equal: true, summary, buckets });
         true
     }
 }
