@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::vnode::record::Receipt;
 use super::vnode::Class;
+use super::vnode::record::Receipt;
 use crate::protocol::digest::Summary;
 use crate::protocol::handoff::Handoff;
 use crate::protocol::id::{
@@ -38,6 +38,15 @@ pub enum Observed {
         before: Handoff,
         /// Where it stands.
         after: Handoff,
+    },
+    /// A vnode's record is durable: what follows from it may be told.
+    RecordKept {
+        /// Which vnode.
+        vnode: VnodeRef,
+        /// The state it speaks of.
+        state: Handoff,
+        /// The attempt whose receipt it holds, if it holds one.
+        receipt: Option<TransferId>,
     },
     /// A vnode executed a command.
     Executed {
@@ -138,6 +147,8 @@ pub enum Observed {
     },
     /// A set of hints is at home, and deleted here.
     HintsDropped {
+        /// The cluster the owner speaks in.
+        cluster: ClusterId,
         /// The vnode it was meant for.
         vnode: VnodeRef,
         /// The set.
@@ -222,7 +233,9 @@ impl std::fmt::Display for Observed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let place = |vnode: &VnodeRef| format!("{} {}", vnode.vnode_type, vnode.partition.0);
         match self {
-            Self::VnodeStarted { vnode, state, .. } => write!(f, "{} starts as {state}", place(vnode)),
+            Self::VnodeStarted { vnode, state, .. } => {
+                write!(f, "{} starts as {state}", place(vnode))
+            }
             Self::VnodeMoved { vnode, before, after, .. } => {
                 write!(f, "{} {before} -> {after}", place(vnode))?;
                 match (after.outgoing(), after.incoming()) {
@@ -234,6 +247,9 @@ impl std::fmt::Display for Observed {
                     }
                     (None, None) => Ok(()),
                 }
+            }
+            Self::RecordKept { vnode, state, .. } => {
+                write!(f, "{} is durable as {state}", place(vnode))
             }
             Self::Executed { vnode, token, op, stamp, changes, .. } => {
                 let place = place(vnode);

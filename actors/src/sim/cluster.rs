@@ -22,7 +22,7 @@ use self::host::{Host, Power};
 use super::disk::SimDisk;
 use super::driver::{Driver, HomeId, Look, Returned};
 use super::failure::Failure;
-use super::invariant::Invariants;
+use super::invariant::{Invariants, Requests};
 use super::network::{Network, NetworkSettings};
 use super::trace::{Seen, Trace};
 use super::watch::Watch;
@@ -98,6 +98,7 @@ pub struct Cluster {
     clients: HomeId,
     network: Network,
     watch: Watch,
+    requests: Requests,
     trace: Trace,
     rng: Rng,
     began: Instant,
@@ -124,6 +125,7 @@ impl Cluster {
             clients,
             network,
             watch: Watch::new(trace.clone()),
+            requests: Requests::default(),
             trace,
             rng,
             chapter: "the beginning".to_owned(),
@@ -171,6 +173,18 @@ impl Cluster {
     /// The same, to tell them what only the outside knows.
     pub fn invariants_mut(&mut self) -> &mut Invariants {
         self.watch.invariants_mut()
+    }
+
+    /// What clients have asked and been answered: to be told of every request, so that none is forgotten.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.requests.clone()
+    }
+
+    /// The virtual time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.driver.now()
     }
 
     /// Polls of tasks so far.
@@ -331,6 +345,7 @@ impl Cluster {
     /// Stops the node's process without ending it, as a stopped machine or a long pause of a scheduler does.
     pub fn pause(&mut self, name: &str) {
         self.said(name, "is paused");
+        self.requests.paused(name);
         if let Some(home) = self.hosts.get(name).and_then(|host| host.home) {
             self.driver.pause(home);
         }
@@ -339,6 +354,7 @@ impl Cluster {
     /// Lets it go on.
     pub fn resume(&mut self, name: &str) {
         self.said(name, "goes on");
+        self.requests.resumed(name);
         if let Some(home) = self.hosts.get(name).and_then(|host| host.home) {
             self.driver.resume(home);
         }
@@ -389,9 +405,9 @@ impl Cluster {
             return Err(failure.clone());
         }
         let deadline = self.driver.now() + time;
-        let (watch, mut found) = (&mut self.watch, None);
+        let (watch, requests, mut found) = (&mut self.watch, &self.requests, None);
         let mut look = || match watch.look(is_it) {
-            Ok(None) => Look::On,
+            Ok(None) => requests.check().map_or_else(Look::Failed, |()| Look::On),
             Ok(Some(seen)) => {
                 found = Some(seen);
                 Look::Stop

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tanodb_actors::sim::cluster::{Cluster, ClusterSettings};
+use tanodb_actors::sim::invariant::{Rest, check_at_rest};
 use tanodb_actors::{Ask, ItemsKind};
 
 use crate::numbers::{Action, During, NumberCommand, Numbers, hash_of, numbers};
@@ -22,6 +23,8 @@ fn play(seed: u64) -> u64 {
     town.join("ada", &["bob", "cyd"]);
     town.settle();
     town.run_for(Duration::from_secs(60));
+    let rested = check_at_rest(&mut town, &Rest::default());
+    town.must(rested);
     town.assert_rings_agree();
     town.assert_each_partition_has_one_owner();
     for key in 0..100 {

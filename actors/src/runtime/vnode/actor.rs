@@ -258,6 +258,7 @@ impl VnodeActor {
         let partition = self.shown();
         let saving = saved.into_actor(self).map(move |result, actor, ctx| match result {
             Ok(()) => {
+                actor.links.env.watched.saw(|| record.kept());
                 let _ = actor.happened(Event::Persisted, ctx);
             }
             Err(error) => {

@@ -190,7 +190,13 @@ impl VnodeActor {
 
     fn hints_dropped(&self, generation: u64, sent: Option<(TransferId, Summary)>) {
         let vnode = || self.vnode.clone();
-        self.links.env.watched.saw(|| Observed::HintsDropped { vnode: vnode(), generation, sent });
+        let cluster = self.links.cluster;
+        self.links.env.watched.saw(|| Observed::HintsDropped {
+            cluster,
+            vnode: vnode(),
+            generation,
+            sent,
+        });
     }
 
     /// A command that changed nothing here may find something in generations on their way home. One that

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::digest::Summary;
 use crate::protocol::handoff::Handoff;
 use crate::protocol::id::{Incarnation, NodeId, Token, TransferId, VnodeRef};
+use crate::runtime::observe::Observed;
 
 /// Proof that a target held everything before the source deleted anything.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,6 +37,14 @@ pub struct VnodeRecord {
     pub handoff: Handoff,
     /// Stored with `Retired`, before anything is deleted.
     pub receipt: Option<Receipt>,
+}
+
+impl VnodeRecord {
+    /// What is told of it once it is durable.
+    pub(super) fn kept(self) -> Observed {
+        let receipt = self.receipt.map(|receipt| receipt.transfer);
+        Observed::RecordKept { vnode: self.vnode, state: self.handoff, receipt }
+    }
 }
 
 /// The beginning of the names of these records.

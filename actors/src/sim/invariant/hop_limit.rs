@@ -1,0 +1,31 @@
+//! `HopLimit`: a command is passed on at most once.
+
+use super::Invariant;
+use crate::runtime::observe::Observed;
+use crate::sim::trace::Seen;
+
+/// See the module. Tried by every command that is passed on.
+#[derive(Default)]
+pub(super) struct HopLimit {
+    exercised: u64,
+}
+
+impl Invariant for HopLimit {
+    fn name(&self) -> &'static str {
+        "HopLimit"
+    }
+
+    fn saw(&mut self, seen: &Seen) -> Result<(), String> {
+        let Observed::Forwarded { vnode, op, transfer, before } = &seen.event else {
+            return Ok(());
+        };
+        self.exercised += 1;
+        let Some(before) = before else { return Ok(()) };
+        let node = &seen.node;
+        Err(format!("{node} passes {op} for {vnode:?} on by {transfer}, after {before}"))
+    }
+
+    fn exercised(&self) -> u64 {
+        self.exercised
+    }
+}

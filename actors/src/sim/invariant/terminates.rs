@@ -1,0 +1,49 @@
+//! `Terminates`: once faults have stopped, every transfer ends and holders equal the desired ring.
+
+use super::rest::{Account, Judged};
+use crate::wire::admin::{PendingMove, WaitingRow};
+
+pub(super) const NAME: &str = "Terminates";
+
+/// Tried by every transfer that has ended, and every move that waits for a lost node.
+pub(super) fn at_rest(judged: &Judged<'_>) -> Result<u64, String> {
+    let host = |name: &str| name.split('@').next().unwrap_or(name).to_owned();
+    let unexpected =
+        judged.lost.iter().find(|node| !judged.expected.lost.contains(&host(node.as_str())));
+    if let Some(node) = unexpected {
+        return Err(format!("{node} is not what the ring lists, and should be"));
+    }
+    let newest = judged.accounts.iter().map(|account| account.ring.epoch).max();
+    if let Some(late) = judged.accounts.iter().find(|it| Some(it.ring.epoch) < newest) {
+        return Err(format!("{} follows ring {}, not {newest:?}", late.name, late.ring.epoch));
+    }
+    let mut exercised = 0;
+    for account in judged.sound() {
+        exercised += check(judged, account)?;
+    }
+    Ok(exercised)
+}
+
+fn check(judged: &Judged<'_>, account: &Account) -> Result<u64, String> {
+    let name = &account.name;
+    let lost = &judged.lost;
+    if let Some(node) = account.ring.not_seen_by.iter().find(|node| !lost.contains(node)) {
+        return Err(format!("{name} says that {node} has not seen the ring"));
+    }
+    let is_held_up = judged.is_held_up(account);
+    let waits_in_vain =
+        |row: &PendingMove| !is_held_up && !lost.contains(&row.holder) && !lost.contains(&row.next);
+    if let Some(row) = account.ring.pending.iter().find(|row| waits_in_vain(row)) {
+        return Err(format!("{name} says that something has yet to move: {row:?}"));
+    }
+    let transfers = &account.transfers;
+    if let Some(row) = transfers.active.iter().find(|row| !lost.contains(&row.target)) {
+        return Err(format!("a transfer still runs: {row:?}"));
+    }
+    let waits_in_vain =
+        |row: &WaitingRow| !lost.contains(&row.target) && (row.kind == "hinted" || !is_held_up);
+    if let Some(row) = transfers.waiting.iter().find(|row| waits_in_vain(row)) {
+        return Err(format!("a transfer still waits: {row:?}"));
+    }
+    Ok((transfers.ended.len() + transfers.active.len() + transfers.waiting.len()) as u64)
+}

@@ -1,0 +1,275 @@
+//! What all nodes together have told so far: where every vnode stands, on every node that runs.
+//!
+//! Watchers judge by it. It has a table of its own of what a state means, so that a mistake in the product's
+//! does not excuse itself.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::protocol::handoff::Handoff;
+use crate::protocol::id::{ClusterId, Token, TransferId, VnodeRef};
+use crate::runtime::observe::Observed;
+use crate::sim::trace::Seen;
+
+/// A node in one of its lives.
+pub(super) type Place = (Arc<str>, u64);
+
+pub(super) fn place(seen: &Seen) -> Place {
+    (Arc::clone(&seen.node), seen.life)
+}
+
+/// Something about each vnode of each cluster. Founders and the clusters they join number their tokens alike.
+#[derive(Debug, Clone)]
+pub(super) struct ByVnode<T>(BTreeMap<ClusterId, BTreeMap<VnodeRef, T>>);
+
+impl<T> Default for ByVnode<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Default> ByVnode<T> {
+    pub(super) fn get(&self, cluster: ClusterId, vnode: &VnodeRef) -> Option<&T> {
+        self.0.get(&cluster).and_then(|vnodes| vnodes.get(vnode))
+    }
+
+    pub(super) fn at(&mut self, cluster: ClusterId, vnode: &VnodeRef) -> &mut T {
+        let vnodes = self.0.entry(cluster).or_default();
+        // Not by entry: that would copy the name for each look.
+        if !vnodes.contains_key(vnode) {
+            vnodes.insert(vnode.clone(), T::default());
+        }
+        vnodes.entry(vnode.clone()).or_default()
+    }
+
+    fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.values_mut().flat_map(BTreeMap::values_mut)
+    }
+}
+
+/// What a vnode on one node is to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// Nothing is held, or it has been given away.
+    Nothing,
+    /// Executes commands under this token.
+    Speaks(Token),
+    /// The same, while a transfer is under way.
+    Sends(Token),
+    /// Of record, and executes nothing.
+    Fenced(Token),
+    /// Has given this token's successor away, and has no answer.
+    Grants(TransferId, Token),
+    /// Will speak under this token.
+    Resumes(Token),
+    /// Takes things in that nobody may see.
+    Staged(TransferId),
+    /// The same, complete.
+    Holds(TransferId),
+    /// Will speak under the granted token.
+    Accepts(TransferId, Token),
+    /// Spoke in an earlier life, whose memory is gone.
+    Lost,
+}
+
+impl Stands {
+    pub(super) fn of(state: &Handoff) -> Self {
+        match state {
+            Handoff::Absent { .. } | Handoff::Retired { .. } | Handoff::Purging { .. } => {
+                Self::Nothing
+            }
+            Handoff::Owner(ownership) => Self::Speaks(ownership.token),
+            Handoff::Sending(ownership, _) => Self::Sends(ownership.token),
+            Handoff::Fenced { ownership, .. } => Self::Fenced(ownership.token),
+            Handoff::Granting { ownership, outgoing, .. } => {
+                Self::Grants(outgoing.transfer, ownership.token)
+            }
+            Handoff::Resuming(ownership) => Self::Resumes(ownership.token),
+            Handoff::Staging(incoming) | Handoff::CaughtUp(incoming) => {
+                Self::Staged(incoming.transfer)
+            }
+            Handoff::Holding { incoming, .. } => Self::Holds(incoming.transfer),
+            Handoff::Accepting { incoming, token, .. } => Self::Accepts(incoming.transfer, *token),
+            Handoff::Lost { .. } => Self::Lost,
+        }
+    }
+
+    /// The token under which commands may run here now.
+    pub(super) fn speaks_under(self) -> Option<Token> {
+        match self {
+            Self::Speaks(token) | Self::Sends(token) => Some(token),
+            Self::Nothing
+            | Self::Fenced(_)
+            | Self::Grants(..)
+            | Self::Resumes(_)
+            | Self::Staged(_)
+            | Self::Holds(_)
+            | Self::Accepts(..)
+            | Self::Lost => None,
+        }
+    }
+
+    /// Whether this node knows that it answers for the vnode, or that it will.
+    pub(super) fn remembers(self) -> bool {
+        match self {
+            Self::Speaks(_)
+            | Self::Sends(_)
+            | Self::Fenced(_)
+            | Self::Grants(..)
+            | Self::Resumes(_)
+            | Self::Accepts(..) => true,
+            Self::Nothing | Self::Staged(_) | Self::Holds(_) | Self::Lost => false,
+        }
+    }
+
+    /// Whether a transfer of the vnode is under way here.
+    pub(super) fn is_moving(self) -> bool {
+        match self {
+            Self::Sends(_) | Self::Fenced(_) | Self::Grants(..) | Self::Resumes(_) => true,
+            Self::Staged(_) | Self::Holds(_) | Self::Accepts(..) => true,
+            Self::Nothing | Self::Speaks(_) | Self::Lost => false,
+        }
+    }
+
+    /// Whether what is here came by a transfer that has not ended.
+    pub(super) fn is_staged(self) -> bool {
+        matches!(self, Self::Staged(_) | Self::Holds(_) | Self::Accepts(..))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    vnodes: ByVnode<Vnode>,
+    slots: BTreeMap<Place, (usize, usize)>,
+}
+
+/// One vnode, wherever something of it is.
+#[derive(Debug, Default)]
+struct Vnode {
+    at: Vec<(Place, Stands)>,
+    /// Whether anybody has ever answered for it.
+    is_known: bool,
+    /// Whether whoever answered for it has died with its memory, and nobody does since.
+    is_lost: bool,
+    /// A grant whose source has died, and which may still arrive.
+    last_grant: Option<TransferId>,
+}
+
+impl Vnode {
+    fn is_remembered(&self) -> bool {
+        self.at.iter().any(|(_, stands)| {
+            stands.remembers() || self.last_grant.is_some_and(|it| *stands == Stands::Holds(it))
+        })
+    }
+}
+
+/// See the module. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct World(Rc<RefCell<Known>>);
+
+impl World {
+    pub(super) fn saw(&self, seen: &Seen) {
+        match &seen.event {
+            Observed::VnodeStarted { cluster, vnode, state } => {
+                self.moved(seen, *cluster, vnode, state);
+            }
+            Observed::VnodeMoved { cluster, vnode, after, .. } => {
+                self.moved(seen, *cluster, vnode, after);
+            }
+            Observed::SlotsHeld { outbound, inbound, .. } => {
+                self.0.borrow_mut().slots.insert(place(seen), (*outbound, *inbound));
+            }
+            Observed::RecordKept { .. }
+            | Observed::Executed { .. }
+            | Observed::FenceSet { .. }
+            | Observed::FenceHeld { .. }
+            | Observed::TookOver { .. }
+            | Observed::Forwarded { .. }
+            | Observed::Parked { .. }
+            | Observed::Deleted { .. }
+            | Observed::Hinted { .. }
+            | Observed::HintsHeld { .. }
+            | Observed::HintsDropped { .. }
+            | Observed::Minted { .. }
+            | Observed::RingAdopted { .. } => {}
+        }
+    }
+
+    fn moved(&self, seen: &Seen, cluster: ClusterId, vnode: &VnodeRef, state: &Handoff) {
+        let mut known = self.0.borrow_mut();
+        let vnode = known.vnodes.at(cluster, vnode);
+        let (place, stands) = (place(seen), Stands::of(state));
+        match vnode.at.iter_mut().find(|(at, _)| *at == place) {
+            Some((_, now)) => *now = stands,
+            None => vnode.at.push((place, stands)),
+        }
+        if stands.remembers() {
+            (vnode.is_known, vnode.is_lost, vnode.last_grant) = (true, false, None);
+        }
+    }
+
+    /// What the node's memory held is gone.
+    pub(super) fn ended(&self, node: &str) {
+        let mut known = self.0.borrow_mut();
+        for vnode in known.vnodes.values_mut() {
+            let was_remembered = vnode.is_remembered();
+            for ((at, _), stands) in &vnode.at {
+                if let Stands::Grants(transfer, _) = stands
+                    && &**at == node
+                {
+                    vnode.last_grant = Some(*transfer);
+                }
+            }
+            vnode.at.retain(|((at, _), _)| &**at != node);
+            vnode.is_lost |= was_remembered && !vnode.is_remembered();
+        }
+        known.slots.retain(|(at, _), _| &**at != node);
+    }
+
+    /// Where a vnode stands on one node.
+    pub(super) fn stands(&self, cluster: ClusterId, vnode: &VnodeRef, at: &Place) -> Stands {
+        let known = self.0.borrow();
+        let found = known.vnodes.get(cluster, vnode).and_then(|vnode| {
+            vnode.at.iter().find(|(place, _)| place == at).map(|(_, stands)| *stands)
+        });
+        found.unwrap_or(Stands::Nothing)
+    }
+
+    /// Whether `is_so` of the vnode on any node.
+    pub(super) fn is_anywhere(
+        &self,
+        cluster: ClusterId,
+        vnode: &VnodeRef,
+        mut is_so: impl FnMut(&Place, Stands) -> bool,
+    ) -> bool {
+        let known = self.0.borrow();
+        let vnode = known.vnodes.get(cluster, vnode);
+        vnode.is_some_and(|vnode| vnode.at.iter().any(|(place, stands)| is_so(place, *stands)))
+    }
+
+    /// Whether nobody answers for the vnode any more, although the memory that did has not died.
+    pub(super) fn is_forgotten(&self, cluster: ClusterId, vnode: &VnodeRef) -> bool {
+        let known = self.0.borrow();
+        let vnode = known.vnodes.get(cluster, vnode);
+        vnode.is_some_and(|vnode| vnode.is_known && !vnode.is_lost && !vnode.is_remembered())
+    }
+
+    /// Whether the memory that answered for the vnode is gone, and nobody does since.
+    pub(super) fn is_lost(&self, cluster: ClusterId, vnode: &VnodeRef) -> bool {
+        self.0.borrow().vnodes.get(cluster, vnode).is_some_and(|vnode| {
+            // A grant whose source is gone may never come.
+            vnode.is_lost || vnode.last_grant.is_some()
+        })
+    }
+
+    /// Leases of slots that are taken anywhere, with their nodes.
+    pub(super) fn slots(&self) -> Vec<(Arc<str>, usize)> {
+        let known = self.0.borrow();
+        let taken = known.slots.iter().filter(|(_, (outbound, inbound))| outbound + inbound > 0);
+        taken
+            .map(|((node, _), (outbound, inbound))| (Arc::clone(node), outbound + inbound))
+            .collect()
+    }
+}
