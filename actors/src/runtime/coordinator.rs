@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use self::agenda::{Agenda, Due, RequestNumber};
 use self::knowledge::Knowledge;
 use self::minting::Mint;
+use self::numbers::LINKS_WAIT_MAX;
 use crate::protocol::hash::RingSize;
 use crate::protocol::id::{NodeId, Stamp, VnodeType};
 use crate::protocol::request::{Event, Request};
@@ -127,7 +128,7 @@ struct UnderWay {
     reply: Option<Reply<CommandAnswer>>,
 }
 
-/// A command that came before there were numbers for it.
+/// A command that came before there were numbers for it, or links.
 struct EarlyCommand {
     run: RunCommand,
     /// When it is too late to run it.
@@ -171,7 +172,9 @@ pub struct Coordinator {
     /// `None` until the record was read.
     mint: Option<Mint>,
     reservation: Reservation,
-    /// Commands that wait for the first numbers, in the order in which they came.
+    /// Until then commands wait for members that were never met.
+    links_by: Moment,
+    /// Commands that wait for the first numbers or links, in the order in which they came.
     early: Vec<EarlyCommand>,
     requests: BTreeMap<RequestNumber, Box<UnderWay>>,
     /// Requests whose client is answered, the oldest first.
@@ -218,6 +221,7 @@ impl Coordinator {
             knowledge: Knowledge::default(),
             mint: None,
             reservation: Reservation::UnderWay,
+            links_by: Moment::START,
             early: Vec::new(),
             requests: BTreeMap::new(),
             tails: BTreeSet::new(),
@@ -259,7 +263,7 @@ impl Coordinator {
             Due::Pause(request, pause) => self.advance(request, Event::TimerFired(pause), ctx),
             Due::Deadline(request) => self.advance(request, Event::DeadlinePassed, ctx),
             Due::Reservation => self.reserve_again(ctx),
-            Due::EarlyCommand => self.refuse_early(),
+            Due::EarlyCommand => self.end_early(ctx),
         }
     }
 }
@@ -278,7 +282,7 @@ impl Handler<RunCommand> for Coordinator {
     fn handle(&mut self, run: RunCommand, ctx: &mut Self::Context) {
         let left = Duration::from_millis(u64::from(run.command.deadline_ms));
         let deadline = self.env.clock.now().plus(left);
-        if self.numbers_are_near() {
+        if self.numbers_are_near() || self.links_are_near(&run.command) {
             self.keep_early(run, deadline, ctx);
         } else {
             self.run(run, deadline, ctx);
@@ -315,7 +319,9 @@ impl Handler<RingChanged> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, RingChanged(ring): RingChanged, _: &mut Self::Context) {
-        self.knowledge.adopt(ring);
+        if self.knowledge.adopt(ring) {
+            self.links_by = self.env.clock.now().plus(LINKS_WAIT_MAX);
+        }
         self.tell_if_serving();
     }
 }
@@ -354,6 +360,7 @@ impl Handler<LivenessChanged> for Coordinator {
     fn handle(&mut self, LivenessChanged(up): LivenessChanged, ctx: &mut Self::Context) {
         let gone = self.knowledge.alive(up);
         self.tell_if_serving();
+        self.run_early(ctx);
         if gone.is_empty() {
             return;
         }

@@ -94,6 +94,8 @@ pub struct DoorRules {
     pub ring: Arc<Ring>,
     /// Nodes that are staged to join; they may connect as members.
     pub staged: BTreeSet<NodeId>,
+    /// Whether this node is about to take another cluster's ring: members of that one come before it has.
+    pub joining: bool,
     /// Whether the node serves; before and after it refuses with `NotReady`.
     pub ready: bool,
 }

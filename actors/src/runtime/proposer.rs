@@ -17,6 +17,7 @@ use crate::protocol::agreement::{Ask, Ballot, ProposalId, Proposer};
 use crate::protocol::id::{NodeId, NodeName, VoterId};
 use crate::protocol::ring::Ring;
 use crate::protocol::rules::Rules;
+use crate::protocol::time::Moment;
 use crate::runtime::env::Env;
 use crate::runtime::message::{AskPeer, PeerAsked, PeerError};
 use crate::runtime::reply::{Reply, reply};
@@ -25,6 +26,12 @@ use crate::wire::message::{Introduction, PeerMessage};
 
 /// How long a joiner may take to store the candidate, and an acceptor to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
+
+/// When a commit's last attempt ends. Sooner than an operator's command waits, so that it is told who is missing.
+const COMMIT_MAX: Duration = Duration::from_secs(6);
+
+/// What every attempt has, also the last: those who are there answer within it.
+const ATTEMPT_MIN: Duration = Duration::from_millis(250);
 
 /// How long to wait for a link that is being made before asking again.
 const LINK_AGAIN: Duration = Duration::from_millis(25);
@@ -104,6 +111,8 @@ pub struct Commit {
     proposer: Option<Proposer<Ring>>,
     reply: Option<Reply<AdminAnswer>>,
     missing_joiners: usize,
+    /// No attempt begins after the one that is under way then.
+    ends: Moment,
 }
 
 impl Commit {
@@ -123,6 +132,7 @@ impl Commit {
         };
         let missing_joiners = duty.joiners.len();
         Self {
+            ends: duty.env.clock.now().plus(COMMIT_MAX),
             duty,
             proposer: Some(Proposer::new(proposal)),
             reply: Some(waiting),
@@ -186,7 +196,7 @@ impl Commit {
         let (ask_me, ask_peer) = (self.duty.ask_me.clone(), self.duty.ask_peer.clone());
         let (from, to) = (self.duty.me.clone(), to.clone());
         let clock = self.duty.env.clock.clone();
-        let deadline = clock.now().plus(ANSWER_MAX);
+        let deadline = self.no_later(ANSWER_MAX);
         async move {
             if is_me {
                 let (mine, answered) =
@@ -209,7 +219,10 @@ impl Commit {
     }
 
     fn happened(&mut self, event: ProposerEvent<Ring>, ctx: &mut Context<Self>) {
-        let Some(proposer) = self.proposer.take() else { return };
+        let Some(mut proposer) = self.proposer.take() else { return };
+        if self.duty.env.clock.now() >= self.ends {
+            proposer.attempt_no_more();
+        }
         match proposer.step(event) {
             ProposerStep::Moved(proposer, effects) => {
                 self.proposer = Some(proposer);
@@ -257,8 +270,14 @@ impl Commit {
         }));
     }
 
+    /// The end of a wait, which is not put off beyond the end of the commit.
+    fn no_later(&self, wait: Duration) -> Moment {
+        let now = self.duty.env.clock.now();
+        now.plus(wait).min(self.ends.max(now.plus(ATTEMPT_MIN)))
+    }
+
     fn later(&self, pause: Duration, event: ProposerEvent<Ring>, ctx: &mut Context<Self>) {
-        let sleeping = self.duty.env.clock.sleep(pause);
+        let sleeping = self.duty.env.clock.sleep_until(self.no_later(pause));
         ctx.spawn(sleeping.into_actor(self).map(move |(), actor, ctx| actor.happened(event, ctx)));
     }
 }

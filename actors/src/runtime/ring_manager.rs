@@ -343,6 +343,7 @@ impl RingManager {
             me: self.introduction(),
             ring: Arc::clone(self.ring()),
             staged: self.staged_nodes(),
+            joining: matches!(self.membership, Membership::Joining { .. }),
             ready: true,
         });
         for recipient in &self.links.doors {

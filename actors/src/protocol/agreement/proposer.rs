@@ -225,6 +225,11 @@ impl<V: Clone + Eq> Proposer<V> {
         &self.proposal
     }
 
+    /// Has the attempt that is under way, or the next one, be the last.
+    pub fn attempt_no_more(&mut self) {
+        self.proposal.attempts_max = NonZeroU32::MIN;
+    }
+
     /// How many votes make a majority: of all acceptors, reachable or not.
     #[must_use]
     pub fn needed(&self) -> usize {

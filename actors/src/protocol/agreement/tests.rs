@@ -203,6 +203,17 @@ fn a_proposer_that_asked_to_accept_says_that_its_value_may_yet_be_decided() {
 }
 
 #[test]
+fn a_proposer_that_is_out_of_time_names_who_is_missing_after_this_attempt() {
+    let mut play = Play::started(2, 9);
+    play.hear(0, 1, promise(None)).unwrap();
+    play.proposer.attempt_no_more();
+    play.tell(ProposerEvent::TimedOut(ballot(1))).unwrap();
+    let missing = BTreeMap::from([(node(1), Absence::Silent)]);
+    let reason = GiveUp::NoMajority { missing, needed: 2 };
+    assert_eq!(play.effects, vec![ProposerEffect::GaveUp { reason, may_be_decided: false }]);
+}
+
+#[test]
 fn a_proposer_stops_at_once_when_the_epoch_is_over() {
     let mut play = Play::started(3, 5);
     play.hear(2, 1, Answer::EpochOver { deciding: Epoch(4) }).unwrap();

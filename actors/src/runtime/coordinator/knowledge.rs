@@ -19,15 +19,26 @@ pub(super) struct Knowledge {
     /// For each type the highest token heard of, by partition.
     tokens: BTreeMap<VnodeType, Vec<Option<Held>>>,
     up: Arc<BTreeSet<NodeName>>,
+    /// Who was up at any time since the ring is of this cluster.
+    met: BTreeSet<NodeName>,
 }
 
 impl Knowledge {
-    /// Takes over a new ring. Tokens of another cluster mean nothing in this one.
-    pub(super) fn adopt(&mut self, ring: Arc<Ring>) {
-        if self.ring.as_ref().is_some_and(|known| known.cluster() != ring.cluster()) {
+    /// Takes over a new ring. Tokens of another cluster mean nothing in this one. Returns whether it is the first
+    /// ring of its cluster here.
+    pub(super) fn adopt(&mut self, ring: Arc<Ring>) -> bool {
+        let is_first = self.ring.as_ref().is_none_or(|known| known.cluster() != ring.cluster());
+        if is_first {
             self.tokens.clear();
+            self.met = self.up.as_ref().clone();
         }
         self.ring = Some(ring);
+        is_first
+    }
+
+    /// Whether a node was never up since the ring is of this cluster.
+    pub(super) fn is_unmet(&self, node: &NodeName) -> bool {
+        !self.met.contains(node)
     }
 
     /// Whether there is a ring, and this node is known to be up.
@@ -59,6 +70,7 @@ impl Knowledge {
     /// Takes over who is up. Returns who is not any more.
     pub(super) fn alive(&mut self, up: Arc<BTreeSet<NodeName>>) -> Vec<NodeName> {
         let gone = self.up.difference(&up).cloned().collect();
+        self.met.extend(up.iter().cloned());
         self.up = up;
         gone
     }

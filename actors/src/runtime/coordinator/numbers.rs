@@ -1,4 +1,5 @@
-//! The record of numbers: when it is read and written, and commands that come before it was.
+//! The record of numbers: when it is read and written; and commands that come too early: before it was, or
+//! before there are links to the other members.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,14 @@ use actix::prelude::*;
 
 use super::agenda::Due;
 use super::minting::{Mint, Reserved};
-use super::{Coordinator, EarlyCommand, Reservation};
+use super::{Coordinator, EarlyCommand, Reservation, Serving};
+use crate::protocol::preference::primaries;
+use crate::protocol::quorum::REPLICAS_MAX;
+use crate::protocol::request::Directory;
 use crate::protocol::time::Moment;
 use crate::runtime::message::RunCommand;
 use crate::runtime::records::{self, LoadError, Loaded, SaveError};
-use crate::wire::message::CommandAnswer;
+use crate::wire::message::{Command, CommandAnswer};
 
 /// The record in which numbers are reserved.
 const RECORD: &str = "coordinator";
@@ -22,6 +26,9 @@ pub(super) const RESERVE_AGAIN: Duration = Duration::from_secs(1);
 /// Commands that may wait for the first numbers, and how long.
 const EARLY_MAX: usize = 256;
 const EARLY_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long after a node has learned of its cluster commands wait for links to members never met.
+pub(super) const LINKS_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What a node without numbers waits for.
 pub(super) const NO_NUMBERS: &str = "its disk has not reserved numbers for commands";
@@ -75,9 +82,7 @@ impl Coordinator {
         match (saved, &mut self.mint) {
             (Ok(()), Some(mint)) => {
                 mint.reserved(upper);
-                for early in std::mem::take(&mut self.early) {
-                    self.run(early.run, early.deadline, ctx);
-                }
+                self.run_early(ctx);
                 self.tell_if_serving();
             }
             (Ok(()), None) => {}
@@ -112,7 +117,31 @@ impl Coordinator {
         !has_numbers && self.reservation == Reservation::UnderWay && self.early.len() < EARLY_MAX
     }
 
-    /// Keeps a command until there are numbers, for a short time.
+    /// Whether a command is for members that were never met, and this node has learned of them only now: as it is
+    /// when it has just joined. Their links are being made.
+    pub(super) fn links_are_near(&self, command: &Command) -> bool {
+        let is_early = self.env.clock.now() < self.links_by && self.early.len() < EARLY_MAX;
+        let view = self.knowledge.view(&command.vnode_type);
+        let Some(view) = view.filter(|_| is_early && matches!(self.serving, Serving::Open)) else {
+            return false;
+        };
+        let n = usize::from(command.n.min(REPLICAS_MAX));
+        let mut asked = primaries(view.size(), command.hash, n).into_iter();
+        asked.any(|partition| self.knowledge.is_unmet(&view.held(partition).holder.name))
+    }
+
+    /// Runs the commands that came too early, as far as it is time now.
+    pub(super) fn run_early(&mut self, ctx: &mut Context<Self>) {
+        for early in std::mem::take(&mut self.early) {
+            if self.numbers_are_near() || self.links_are_near(&early.run.command) {
+                self.early.push(early);
+            } else {
+                self.run(early.run, early.deadline, ctx);
+            }
+        }
+    }
+
+    /// Keeps a command until there are numbers and links, for a short time.
     pub(super) fn keep_early(
         &mut self,
         run: RunCommand,
@@ -125,15 +154,20 @@ impl Coordinator {
         self.remind(until.since(now), Due::EarlyCommand, ctx);
     }
 
-    /// Refuses the early commands that waited long enough.
-    pub(super) fn refuse_early(&mut self) {
+    /// Runs or refuses the early commands that waited long enough.
+    pub(super) fn end_early(&mut self, ctx: &mut Context<Self>) {
         let now = self.env.clock.now();
         let early = std::mem::take(&mut self.early);
         let (over, kept) = early.into_iter().partition(|early| early.until <= now);
         self.early = kept;
         let over: Vec<EarlyCommand> = over;
+        let has_numbers = self.mint.as_ref().is_some_and(Mint::has_numbers);
         for early in over {
-            self.refuse(early.run);
+            if has_numbers {
+                self.run(early.run, early.deadline, ctx);
+            } else {
+                self.refuse(early.run);
+            }
         }
     }
 

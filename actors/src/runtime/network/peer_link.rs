@@ -142,8 +142,14 @@ impl PeerLink {
 
     fn lost(&self, because: &PeerError, is_first: bool) {
         let (node, reason) = (self.peer.clone(), because.to_string());
-        let level = if is_first { log::Level::Warn } else { log::Level::Debug };
-        log::log!(level, peer:% = node, reason:%; "no link");
+        let is_early = matches!(because, PeerError::Refused(Refusal::OtherCluster { .. }))
+            && self.rules.borrow().staged.iter().any(|staged| staged.name == node);
+        if is_early {
+            log::info!(peer:% = node; "no link yet: the joining node has not taken the ring");
+        } else {
+            let level = if is_first { log::Level::Warn } else { log::Level::Debug };
+            log::log!(level, peer:% = node, reason:%; "no link");
+        }
         self.tell.lost.do_send(PeerLost { node, reason });
     }
 

@@ -99,9 +99,18 @@ impl Session {
         match ended {
             Ended::Quietly(why) => log::debug!(peer:%, why; "a connection ended"),
             Ended::Refused(refusal) => {
-                log::warn!(peer:%, reason:% = refusal; "a connection is refused");
+                self.log_refusal(&peer, &refusal);
                 let _ = writer.try_send(frame(kind::REFUSAL, NO_ANSWER, &refusal));
             }
+        }
+    }
+
+    /// Members of the cluster that this node is joining come before it has taken their ring: they will be back.
+    fn log_refusal(&self, peer: &str, refusal: &Refusal) {
+        if self.rules.borrow().joining && matches!(refusal, Refusal::OtherCluster { .. }) {
+            log::info!(peer:%; "a member was earlier than the ring of the cluster being joined");
+        } else {
+            log::warn!(peer:%, reason:% = refusal; "a connection is refused");
         }
     }
 

@@ -132,7 +132,7 @@ pub(crate) fn introduction(node: NodeId) -> Introduction {
 /// The rules of a member of that ring.
 pub(crate) fn rules(name: &str) -> DoorRules {
     let me = introduction(node(name, 1));
-    DoorRules { me, ring: ring(), staged: BTreeSet::new(), ready: true }
+    DoorRules { me, ring: ring(), staged: BTreeSet::new(), joining: false, ready: true }
 }
 
 /// A node on the network in memory, in paused time. Once a test.

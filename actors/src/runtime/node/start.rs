@@ -299,6 +299,7 @@ impl Parts {
             },
             ring: Arc::clone(gossip.ring()),
             staged: BTreeSet::new(),
+            joining: false,
             ready: true,
         })
     }

@@ -78,6 +78,7 @@ impl RingManager {
         self.links
             .serving
             .do_send(ServingChanged { waits_for: Some(format!("joining {contact}")) });
+        self.tell_doors();
         let counting = self.links.host.send(ObserveVnodes).into_actor(self);
         ctx.spawn(counting.map(move |rows, actor, ctx| {
             let objects: u64 = rows.iter().flatten().map(|row| row.objects).sum();
@@ -137,6 +138,7 @@ impl RingManager {
             self.membership = if is_own { Membership::Settled } else { Membership::Staged { own } };
         }
         self.links.serving.do_send(ServingChanged { waits_for: None });
+        self.tell_doors();
         reply.answer(refused(&failed.to_string(), failed.hint()));
     }
 

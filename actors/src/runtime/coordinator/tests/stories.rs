@@ -290,6 +290,34 @@ async fn what_stand_ins_read_waits_for_the_owner_that_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_command_that_comes_before_the_first_links_waits_for_them() {
+    play(async {
+        for all_come in [true, false] {
+            let mut scene =
+                Scene::starting(testing::env("ada@here", 1), CoordinatorLimits::default());
+            scene.hears(RingChanged(ring())).await;
+            scene.up(&["ada"]).await;
+            scene.hears(ServingChanged { waits_for: None }).await;
+            let answer = scene.run(Command { owners_needed: 2, ..command(2) });
+            scene.env.clock.sleep(Duration::from_millis(500)).await;
+            assert!(scene.asked.try_recv().is_err(), "they are about to come");
+            if all_come {
+                scene.up(&["ada", "bob", "cyd", "dan"]).await;
+                for asked in scene.next_are(["ada 1", "bob 2", "cyd 3"]).await {
+                    asked.executes("ok");
+                }
+                assert_eq!(answer.await, met("ok ok", true));
+            } else {
+                assert!(matches!(failure(answer.await), CommandError::QuorumNotMet { ok: 0, .. }));
+                let waited = scene.env.clock.now();
+                assert!(waited.since(Moment::START) < Duration::from_millis(1_600));
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_ought_to_own_a_partition_is_asked_while_no_token_is_known() {
     play(async {
         let mut scene = Scene::serving().await;
