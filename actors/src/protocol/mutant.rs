@@ -88,7 +88,7 @@ mutants! {
     /// A target accepts a grant whatever fence it names.
     GrantOfAnyFence: "sota 4", seen by "AckInherit";
 
-    /// A target accepts a grant before it has compared what it holds with what the source holds.
+    /// A target that has all pages accepts a grant before it has the last changes and has compared.
     GrantWithoutProof: "M02", seen by "AckInherit, NoSilentSkip";
 
     /// A target that holds everything gives it up when its source is gone, though a grant may be on its way.
@@ -193,6 +193,9 @@ mutants! {
 
     /// A commit applies what is staged now, whatever plan was shown.
     PlanNotCompared: "M80", seen by "PlanKept";
+
+    /// What was executed under a stamp that was overtaken counts towards the quorum.
+    OldStampsCount: "DESIGN 7", seen by "AckDurable, NoResurrect";
 
     /// A coordinator does not look at stamps of others that are ahead of its clock.
     StampsNotObserved: "DESIGN 7", seen by "AckDurable";

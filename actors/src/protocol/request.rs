@@ -345,8 +345,11 @@ impl Request {
         let Some(at) = self.under_way.iter().position(|attempt| attempt.id == id) else { return };
         let attempt = self.under_way.swap_remove(at);
         let is_current = self.replica(attempt.place).stage == Stage::Asked(id);
+        let is_overtaken = attempt.restamps != self.restamps;
+        #[cfg(tanodb_mutants)]
+        let is_overtaken = is_overtaken && !self.start.rules.breaks(Mutant::OldStampsCount);
         match said {
-            Said::Done { .. } | Said::Read { .. } if attempt.restamps != self.restamps => {
+            Said::Done { .. } | Said::Read { .. } if is_overtaken => {
                 self.may_have_run = true;
             }
             Said::Read { reply } => self.told(attempt, reply, effects),

@@ -8,6 +8,8 @@
 )]
 
 mod kit;
+#[cfg(tanodb_mutants)]
+mod mutants;
 #[allow(dead_code, reason = "shared with the stories over loopback")]
 #[path = "../cluster/numbers.rs"]
 mod numbers;

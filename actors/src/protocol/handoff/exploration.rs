@@ -313,6 +313,11 @@ fn some_sequence_of_events_shows_each_mutant() {
         Mutant::LostSourceEndsHolding,
         Mutant::PurgeBeforeReceipt,
     ];
+    let caught_up = Handoff::CaughtUp(incoming(11, "source", 4));
+    let granted = Event::Granted { transfer: id(11), fence: 5, token: token(5), rebuilding: false };
+    let rules = Rules::broken_by(Mutant::GrantWithoutProof);
+    let Step::Moved(accepting, _) = caught_up.step_under(granted, rules) else { panic!("moves") };
+    assert!(matches!(accepting, Handoff::Accepting { .. }), "nothing was proved");
     for mutant in shown {
         let explored = std::panic::catch_unwind(|| explore(Rules::broken_by(mutant)));
         assert!(explored.is_err(), "no sequence shows {mutant}");

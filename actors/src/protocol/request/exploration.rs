@@ -364,10 +364,14 @@ fn three_replicas_keep_their_promises() {
 #[cfg(tanodb_mutants)]
 #[test]
 fn some_sequence_of_events_shows_each_mutant_of_a_request() {
-    let endings = &[Ending::Done, Ending::Busy, Ending::Lost];
-    for mutant in
-        [Mutant::LostIsNotRun, Mutant::PauseOutlivesDeadline, Mutant::StandInsCountAsOwners]
-    {
+    let endings = &[Ending::Done, Ending::Busy, Ending::Lost, Ending::Overtaken];
+    let shown = [
+        Mutant::LostIsNotRun,
+        Mutant::PauseOutlivesDeadline,
+        Mutant::StandInsCountAsOwners,
+        Mutant::OldStampsCount,
+    ];
+    for mutant in shown {
         let explored = std::panic::catch_unwind(|| {
             let alphabet = Alphabet { endings, down: "a", learns: false };
             let rules = Rules::broken_by(mutant);

@@ -119,7 +119,7 @@ impl Handoff {
                 Step::Moved(Accepting { incoming, token, rebuilding }, vec![Effect::Persist])
             }
             #[cfg(tanodb_mutants)]
-            Staging(incoming) | CaughtUp(incoming)
+            CaughtUp(incoming)
                 if incoming.transfer == transfer && rules.breaks(Mutant::GrantWithoutProof) =>
             {
                 Step::Moved(Accepting { incoming, token, rebuilding }, vec![Effect::Persist])
