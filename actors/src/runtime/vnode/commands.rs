@@ -76,8 +76,9 @@ impl VnodeActor {
             dot: envelope.dot,
             partition: self.vnode.partition,
         };
+        let asked = context;
         #[cfg(tanodb_mutants)]
-        let context = if self.links.settings.rules.breaks(Mutant::RetryExecutedAgain) {
+        let asked = if self.links.settings.rules.breaks(Mutant::RetryExecutedAgain) {
             // Each attempt has a little less time left than the one before.
             let attempt = u64::from(envelope.deadline_ms) << 32;
             let op = OpId { counter: context.op.counter ^ attempt, ..context.op };
@@ -93,7 +94,7 @@ impl VnodeActor {
             admitted.reply.answer(Outcome::Retry);
             return;
         };
-        match owned.handle_command(&envelope.command, &context) {
+        match owned.handle_command(&envelope.command, &asked) {
             RawAnswer::Reply(reply, changes) => {
                 self.executed(&context, believed, &changes);
                 self.changed(changes, ctx);
