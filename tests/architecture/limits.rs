@@ -12,6 +12,7 @@ use tanodb_actors::protocol::sender::REPAIRS_MAX;
 use tanodb_actors::protocol::slots::TRANSFER_LIMIT_DEFAULT;
 use tanodb_actors::protocol::stream::{CHANGES_AT_ONCE_MAX, TAIL_BYTES_MAX};
 use tanodb_actors::runtime::coordinator::{CoordinatorLimits, DEADLINE_MAX};
+use tanodb_actors::runtime::handoff_sender::FENCE_SILENT_MAX;
 use tanodb_actors::runtime::ring_manager::TransferSettings;
 use tanodb_actors::runtime::vnode::op_table::{OP_WINDOW_MILLIS, OPS_MAX};
 use tanodb_actors::runtime::vnode_host::PERMITS;
@@ -69,6 +70,7 @@ fn the_table_of_limits_is_that_of_the_constants() {
             time(transfers.silent_max),
             "ring_manager/outbound.rs",
         ),
+        ("silence of a fence's target", time(FENCE_SILENT_MAX), "handoff_sender.rs"),
         ("a slot without progress", time(transfers.lease), "ring_manager/outbound.rs"),
         (
             "silence before a member counts as down",

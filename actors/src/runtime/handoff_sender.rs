@@ -61,6 +61,7 @@ pub struct HandoffSender {
     writer: Option<FrameWriter>,
     part: Option<Part>,
     fence: Option<(u64, crate::protocol::digest::Summary)>,
+    fence_sent: Option<Moment>,
     started: Moment,
     heard: Moment,
     objects_sent: u64,
@@ -73,6 +74,14 @@ pub struct HandoffSender {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Tick;
+
+/// How long the target of a fence may be silent: as long as nobody executes the vnode's commands.
+pub const FENCE_SILENT_MAX: Duration = Duration::from_secs(2);
+
+/// A look at how long the fence has been unanswered.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LookAtFence;
 
 /// The dial has ended.
 #[derive(Message)]
@@ -90,6 +99,7 @@ impl HandoffSender {
             writer: None,
             part: None,
             fence: None,
+            fence_sent: None,
             started: now,
             heard: now,
             objects_sent: 0,
@@ -187,10 +197,28 @@ impl HandoffSender {
     fn send_fence(&mut self, ctx: &mut Context<Self>) {
         let Some((fence, summary)) = self.fence else { return };
         let message = match self.duty.offer.kind {
-            TransferKind::Ownership { .. } => TransferMessage::Fence { fence, summary },
+            TransferKind::Ownership { .. } => {
+                self.fence_sent = Some(self.duty.env.clock.now());
+                self.look_at_fence(ctx);
+                TransferMessage::Fence { fence, summary }
+            }
             TransferKind::Hinted { .. } => TransferMessage::HintsSent { summary },
         };
         self.say(&message, ctx);
+    }
+
+    /// Gives the attempt up when its fence is unanswered and the target silent. The source speaks for the vnode
+    /// again then.
+    fn look_at_fence(&mut self, ctx: &mut Context<Self>) {
+        let (Sender::Proving { .. }, Some(sent)) = (&self.sender, self.fence_sent) else { return };
+        let clock = &self.duty.env.clock;
+        let (now, since) = (clock.now(), self.heard.max(sent));
+        if now.since(since) >= FENCE_SILENT_MAX {
+            let millis = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
+            return self.failed(Failure::Silent, CancelReason::Silent(millis), ctx);
+        }
+        let sleeping = clock.sleep_until(since.plus(FENCE_SILENT_MAX));
+        ctx.spawn(sleeping.into_actor(self).map(|(), _, ctx| ctx.notify(LookAtFence)));
     }
 
     fn log_start(&self) {
@@ -408,6 +436,14 @@ impl Handler<SenderTold> for HandoffSender {
             SenderTold::FenceNotYet => self.happened(Event::FenceNotYet, ctx),
             SenderTold::Stop(reason) => self.failed(Failure::Stopped, reason, ctx),
         }
+    }
+}
+
+impl Handler<LookAtFence> for HandoffSender {
+    type Result = ();
+
+    fn handle(&mut self, _: LookAtFence, ctx: &mut Self::Context) {
+        self.look_at_fence(ctx);
     }
 }
 
