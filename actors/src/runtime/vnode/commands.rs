@@ -81,10 +81,10 @@ impl VnodeActor {
         let asked = if self.links.settings.rules.breaks(Mutant::RetryExecutedAgain) {
             // Each attempt has a little less time left than the one before.
             let attempt = u64::from(envelope.deadline_ms) << 32;
-            let op = OpId { counter: context.op.counter ^ attempt, ..context.op };
-            CommandContext { op, ..context }
+            let op = OpId { counter: asked.op.counter ^ attempt, ..asked.op };
+            CommandContext { op, ..asked }
         } else {
-            context
+            asked
         };
         #[cfg(tanodb_mutants)]
         if self.owned.is_none() && self.links.settings.rules.breaks(Mutant::EmptyStoreAnswers) {
