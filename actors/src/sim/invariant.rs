@@ -18,6 +18,8 @@ mod ring_cas;
 mod slots_return;
 mod staged_invisible;
 mod terminates;
+#[cfg(test)]
+mod told;
 mod why_named;
 mod world;
 

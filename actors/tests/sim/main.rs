@@ -13,4 +13,5 @@ mod mutants;
 #[allow(dead_code, reason = "shared with the stories over loopback")]
 #[path = "../cluster/numbers.rs"]
 mod numbers;
+mod promises;
 mod repeatable;

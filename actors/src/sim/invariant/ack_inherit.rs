@@ -102,3 +102,52 @@ impl Invariant for AckInherit {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    /// Ada sends the vnode to bob, and executes a write meanwhile.
+    fn on_its_way() -> Told {
+        let mut told = Told::to(AckInherit::within);
+        told.starts("ada", owner(0)).goes("ada", &[owner(0), sending(0)]);
+        told.and("ada", executed(0, 1, 1)).goes("ada", &[sending(0), fenced(0)]);
+        told.and("ada", fence_set(items(5)));
+        told
+    }
+
+    #[test]
+    fn a_target_with_all_of_its_source_inherits_the_writes_that_crossed() {
+        let mut told = on_its_way();
+        told.goes("ada", &[fenced(0), granting(0)]).and("bob", took_over(1, items(5)));
+        assert_eq!(told.exercised(), 1);
+    }
+
+    #[test]
+    fn a_target_with_something_else_is_seen() {
+        for wrong in [items(4), Summary { root: 9, ..items(5) }] {
+            assert!(on_its_way().hears("bob", took_over(1, wrong)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_target_without_a_fence_is_seen() {
+        let mut told = Told::to(AckInherit::within);
+        assert!(told.hears("bob", took_over(1, items(0))).is_err());
+    }
+
+    #[test]
+    fn a_write_behind_the_fence_is_seen_when_the_target_takes_over() {
+        let mut told = on_its_way();
+        told.and("ada", executed(0, 2, 1));
+        assert!(told.hears("bob", took_over(1, items(5))).is_err());
+    }
+
+    #[test]
+    fn a_write_after_a_fence_that_was_taken_back_is_none_behind_it() {
+        let mut told = on_its_way();
+        told.goes("ada", &[fenced(0), owner(0)]).and("ada", executed(0, 2, 1));
+        assert_eq!(told.exercised(), 0);
+    }
+}

@@ -42,3 +42,30 @@ impl Invariant for Bounded {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    #[test]
+    fn as_many_as_are_allowed_are_no_more() {
+        let mut told = Told::to(|_| Bounded::default());
+        for waiting in 1..=3 {
+            told.and("ada", Observed::Parked { vnode: vnode(), waiting, limit: 3 });
+        }
+        told.and("ada", Observed::SlotsHeld { outbound: 2, inbound: 1, limit: 2 });
+        assert_eq!(told.exercised(), 2, "a limit was reached twice");
+    }
+
+    #[test]
+    fn one_more_is_seen() {
+        let mut told = Told::to(|_| Bounded::default());
+        let parked = Observed::Parked { vnode: vnode(), waiting: 4, limit: 3 };
+        assert!(told.hears("ada", parked).is_err());
+        for (outbound, inbound) in [(3, 0), (0, 3)] {
+            let held = Observed::SlotsHeld { outbound, inbound, limit: 2 };
+            assert!(told.hears("ada", held).is_err());
+        }
+    }
+}

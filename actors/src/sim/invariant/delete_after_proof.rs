@@ -117,3 +117,80 @@ impl Invariant for DeleteAfterProof {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    fn deleted(receipt: Option<Receipt>) -> Observed {
+        Observed::Deleted { vnode: vnode(), transfer: transfer(1), receipt }
+    }
+
+    /// Bob has taken over, with five items.
+    fn taken() -> Told {
+        let mut told = Told::to(DeleteAfterProof::within);
+        told.and("bob", took_over(1, items(5)));
+        told
+    }
+
+    #[test]
+    fn a_copy_is_deleted_with_a_durable_receipt_of_its_set() {
+        let mut told = taken();
+        told.and("ada", kept(retired(1), Some(transfer(1))));
+        told.and("ada", deleted(Some(receipt(1, items(5)))));
+        assert_eq!(told.exercised(), 1);
+    }
+
+    #[test]
+    fn a_deletion_without_a_receipt_is_seen() {
+        let mut told = taken();
+        told.and("ada", kept(retired(1), Some(transfer(1))));
+        let other = Receipt { transfer: transfer(2), ..receipt(1, items(5)) };
+        for wrong in [None, Some(other)] {
+            assert!(told.hears("ada", deleted(wrong)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_receipt_that_is_not_durable_is_seen() {
+        assert!(taken().hears("ada", deleted(Some(receipt(1, items(5))))).is_err());
+    }
+
+    #[test]
+    fn a_receipt_of_something_else_is_seen() {
+        let mut told = taken();
+        told.and("ada", kept(retired(1), Some(transfer(1))));
+        let elsewhere = Receipt { target: id("cyd"), ..receipt(1, items(5)) };
+        for wrong in [receipt(1, items(4)), receipt(2, items(5)), elsewhere] {
+            assert!(told.hears("ada", deleted(Some(wrong))).is_err());
+        }
+    }
+
+    #[test]
+    fn a_receipt_of_a_transfer_that_nobody_took_over_by_is_seen() {
+        let mut told = Told::to(DeleteAfterProof::within);
+        told.and("ada", kept(retired(1), Some(transfer(1))));
+        assert!(told.hears("ada", deleted(Some(receipt(1, items(5))))).is_err());
+    }
+
+    fn dropped(sent: Option<(TransferId, Summary)>) -> Observed {
+        Observed::HintsDropped { cluster: CLUSTER, vnode: vnode(), generation: 1, sent }
+    }
+
+    #[test]
+    fn hints_are_dropped_once_their_owner_has_that_very_set() {
+        let held = Observed::HintsHeld { vnode: vnode(), transfer: transfer(9), summary: items(3) };
+        let mut told = Told::to(DeleteAfterProof::within);
+        assert!(told.hears("cyd", dropped(Some((transfer(9), items(3))))).is_err());
+        told.and("ada", held).and("cyd", dropped(Some((transfer(9), items(3)))));
+        assert!(told.hears("cyd", dropped(Some((transfer(9), items(4))))).is_err());
+    }
+
+    #[test]
+    fn hints_join_what_their_own_node_speaks_for_and_nothing_else() {
+        let mut told = Told::to(DeleteAfterProof::within);
+        assert!(told.hears("cyd", dropped(None)).is_err());
+        told.starts("cyd", owner(2)).and("cyd", dropped(None));
+    }
+}

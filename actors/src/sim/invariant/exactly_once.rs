@@ -50,3 +50,45 @@ impl Invariant for ExactlyOnce {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    #[test]
+    fn an_operation_that_comes_again_takes_no_effect() {
+        let mut told = Told::to(|_| ExactlyOnce::default());
+        told.and("ada", executed(0, 1, 2))
+            .and("bob", executed(1, 1, 0))
+            .and("bob", executed(1, 2, 1));
+        assert_eq!(told.exercised(), 1);
+    }
+
+    #[test]
+    fn a_second_effect_is_seen_here_and_elsewhere() {
+        for node in ["ada", "bob"] {
+            let mut told = Told::to(|_| ExactlyOnce::default());
+            told.and("ada", executed(0, 1, 2));
+            assert!(told.hears(node, executed(1, 1, 1)).is_err());
+        }
+    }
+
+    #[test]
+    fn replicas_of_another_class_each_take_the_effect() {
+        let mut told = Told::to(|_| ExactlyOnce::default());
+        for node in ["ada", "bob"] {
+            let Observed::Executed { cluster, vnode, token, op, stamp, dot, changes, .. } =
+                executed(0, 1, 1)
+            else {
+                unreachable!("it is one")
+            };
+            let class = Class::Merged;
+            told.and(
+                node,
+                Observed::Executed { cluster, vnode, class, token, op, stamp, dot, changes },
+            );
+        }
+        assert_eq!(told.exercised(), 0);
+    }
+}

@@ -29,3 +29,23 @@ impl Invariant for HopLimit {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    use crate::protocol::id::TransferId;
+
+    fn passed_on(before: Option<TransferId>) -> Observed {
+        Observed::Forwarded { vnode: vnode(), op: op(1), transfer: transfer(2), before }
+    }
+
+    #[test]
+    fn a_command_may_be_passed_on_once() {
+        let mut told = Told::to(|_| HopLimit::default());
+        told.and("ada", passed_on(None));
+        assert_eq!(told.exercised(), 1);
+        assert!(told.hears("bob", passed_on(Some(transfer(1)))).is_err());
+    }
+}

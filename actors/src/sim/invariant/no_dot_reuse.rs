@@ -34,3 +34,32 @@ impl Invariant for NoDotReuse {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    use crate::protocol::id::Dot;
+
+    fn minted(minter: u64, counter: u64) -> Observed {
+        let dot = Dot { minter, counter };
+        Observed::Minted { op: op(counter), dot, is_clients: false }
+    }
+
+    #[test]
+    fn minters_count_up_each_for_itself() {
+        let mut told = Told::to(|_| NoDotReuse::default());
+        told.and("ada", minted(1, 1)).and("bob", minted(2, 1)).and("ada", minted(1, 5));
+        assert_eq!(told.exercised(), 1);
+    }
+
+    #[test]
+    fn a_dot_that_was_given_before_is_seen() {
+        for counter in [4, 5] {
+            let mut told = Told::to(|_| NoDotReuse::default());
+            told.and("ada", minted(1, 4)).and("ada", minted(1, 5));
+            assert!(told.hears("bob", minted(1, counter)).is_err());
+        }
+    }
+}

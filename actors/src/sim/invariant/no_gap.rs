@@ -43,3 +43,48 @@ impl Invariant for NoGap {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    #[test]
+    fn an_owner_that_forgets_the_vnode_is_seen() {
+        let mut told = Told::to(NoGap::within);
+        told.starts("ada", owner(0)).goes("ada", &[owner(0), sending(0), fenced(0), granting(0)]);
+        told.starts("bob", holding());
+        assert!(told.hears("ada", moved(&[granting(0), retired(1)])).is_err());
+    }
+
+    #[test]
+    fn a_source_may_retire_once_the_target_answers() {
+        let mut told = Told::to(NoGap::within);
+        told.starts("ada", granting(0)).starts("bob", holding());
+        told.goes("bob", &[holding(), accepting(1), owner(1)]);
+        told.goes("ada", &[granting(0), retired(1), absent()]);
+        assert_eq!(told.exercised(), 1);
+    }
+
+    #[test]
+    fn a_target_that_gives_up_what_may_have_been_granted_is_seen() {
+        let mut told = Told::to(NoGap::within);
+        told.starts("ada", granting(0)).starts("bob", holding()).dies("ada");
+        assert!(told.hears("bob", moved(&[holding(), absent()])).is_err());
+    }
+
+    #[test]
+    fn nobody_answers_for_what_died_with_its_memory() {
+        let mut told = Told::to(NoGap::within);
+        told.starts("ada", owner(0)).starts("bob", staging()).dies("ada");
+        told.goes("bob", &[staging(), absent()]);
+    }
+
+    #[test]
+    fn a_source_may_retire_for_a_target_that_died_after_its_answer() {
+        let mut told = Told::to(NoGap::within);
+        told.starts("ada", granting(0)).starts("bob", holding());
+        told.goes("bob", &[holding(), accepting(1), owner(1)]).dies("bob");
+        told.goes("ada", &[granting(0), retired(1), absent()]);
+    }
+}

@@ -42,3 +42,32 @@ impl Invariant for NoSilentSkip {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    #[test]
+    fn both_sides_have_as_much_at_the_fence() {
+        let mut told = Told::to(|_| NoSilentSkip::default());
+        told.and("ada", fence_set(items(5))).and("bob", fence_held(items(5)));
+        assert_eq!(told.exercised(), 1);
+    }
+
+    #[test]
+    fn a_target_that_lacks_an_item_or_bytes_is_seen() {
+        let fewer_bytes = Summary { bytes: 49, ..items(5) };
+        for wrong in [items(4), items(6), fewer_bytes] {
+            let mut told = Told::to(|_| NoSilentSkip::default());
+            told.and("ada", fence_set(items(5)));
+            assert!(told.hears("bob", fence_held(wrong)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_fence_that_nobody_has_set_is_seen() {
+        let mut told = Told::to(|_| NoSilentSkip::default());
+        assert!(told.hears("bob", fence_held(items(0))).is_err());
+    }
+}

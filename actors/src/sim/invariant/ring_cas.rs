@@ -47,3 +47,50 @@ impl Invariant for RingCas {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    use crate::protocol::hash::RingSize;
+    use crate::protocol::id::{NodeName, VoterId};
+    use crate::protocol::ring::{Member, Ring};
+
+    /// Two rings differ by who voted in them.
+    fn adopted(cluster: u64, epoch: u64, voter: u64) -> Observed {
+        let name = NodeName::new("ada@sim").unwrap();
+        let member = Member::valid(id("ada").incarnation, VoterId(voter));
+        let size = RingSize::new(8).unwrap();
+        let digest = Ring::founded(ClusterId(cluster), size, name, member).digest();
+        Observed::RingAdopted { cluster: ClusterId(cluster), epoch: Epoch(epoch), digest }
+    }
+
+    #[test]
+    fn rings_follow_one_another_on_every_node() {
+        let mut told = Told::to(|_| RingCas::default());
+        told.and("ada", adopted(7, 1, 1)).and("bob", adopted(7, 1, 1));
+        told.and("ada", adopted(7, 2, 2)).and("bob", adopted(7, 4, 3));
+        assert_eq!(told.exercised(), 1, "one of them was adopted twice");
+    }
+
+    #[test]
+    fn two_rings_of_one_number_are_seen() {
+        let mut told = Told::to(|_| RingCas::default());
+        told.and("ada", adopted(7, 2, 1));
+        assert!(told.hears("bob", adopted(7, 2, 2)).is_err());
+    }
+
+    #[test]
+    fn an_older_ring_is_seen() {
+        let mut told = Told::to(|_| RingCas::default());
+        told.and("ada", adopted(7, 2, 2));
+        assert!(told.hears("ada", adopted(7, 1, 1)).is_err());
+    }
+
+    #[test]
+    fn clusters_number_their_rings_apart() {
+        let mut told = Told::to(|_| RingCas::default());
+        told.and("ada", adopted(7, 5, 1)).and("ada", adopted(8, 1, 2)).and("ada", adopted(7, 5, 1));
+    }
+}

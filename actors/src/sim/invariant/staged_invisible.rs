@@ -37,3 +37,26 @@ impl Invariant for StagedInvisible {
         self.exercised
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::told::*;
+    use super::*;
+
+    #[test]
+    fn commands_pass_by_what_is_staged() {
+        let mut told = Told::to(StagedInvisible::within);
+        told.starts("ada", owner(0)).and("ada", executed(0, 1, 1)).starts("bob", staging());
+        told.and("ada", executed(0, 2, 0));
+        assert_eq!(told.exercised(), 1, "only the second could have met something staged");
+    }
+
+    #[test]
+    fn a_command_that_reads_or_writes_what_is_staged_is_seen() {
+        for (state, changes) in [(staging(), 0), (holding(), 1), (accepting(1), 0)] {
+            let mut told = Told::to(StagedInvisible::within);
+            told.starts("bob", state);
+            assert!(told.hears("bob", executed(1, 1, changes)).is_err());
+        }
+    }
+}

@@ -111,17 +111,27 @@ impl Stands {
         }
     }
 
+    /// The token under which this node answers for the vnode, or will, or has until its grant is answered.
+    fn token(self) -> Option<Token> {
+        match self {
+            Self::Speaks(token)
+            | Self::Sends(token)
+            | Self::Fenced(token)
+            | Self::Grants(_, token)
+            | Self::Resumes(token)
+            | Self::Accepts(_, token) => Some(token),
+            Self::Nothing | Self::Staged(_) | Self::Holds(_) | Self::Lost => None,
+        }
+    }
+
+    /// The transfer whose grant has no answer.
+    fn granted(self) -> Option<TransferId> {
+        if let Self::Grants(transfer, _) = self { Some(transfer) } else { None }
+    }
+
     /// Whether this node knows that it answers for the vnode, or that it will.
     pub(super) fn remembers(self) -> bool {
-        match self {
-            Self::Speaks(_)
-            | Self::Sends(_)
-            | Self::Fenced(_)
-            | Self::Grants(..)
-            | Self::Resumes(_)
-            | Self::Accepts(..) => true,
-            Self::Nothing | Self::Staged(_) | Self::Holds(_) | Self::Lost => false,
-        }
+        self.token().is_some()
     }
 
     /// Whether a transfer of the vnode is under way here.
@@ -165,6 +175,26 @@ impl Vnode {
     }
 }
 
+impl Vnode {
+    /// What a node's memory held of it is gone. Whoever had the highest token answered for it.
+    fn ended(&mut self, node: &str) {
+        let (dead, left) =
+            std::mem::take(&mut self.at).into_iter().partition(|((at, _), _)| &**at == node);
+        self.at = left;
+        let highest = |at: &[(Place, Stands)]| at.iter().filter_map(|(_, it)| it.token()).max();
+        if highest(&dead) > highest(&self.at) {
+            self.last_grant = dead.iter().find_map(|(_, stands)| stands.granted());
+            // Somebody may remember an older token and wait for an answer that nobody gives any more.
+            let is_coming = |(_, stands): &(Place, Stands)| {
+                self.last_grant.is_some_and(|it| *stands == Stands::Holds(it))
+            };
+            self.is_lost = !self.at.iter().any(is_coming);
+        } else if self.last_grant.is_some() {
+            self.is_lost |= !self.is_remembered();
+        }
+    }
+}
+
 /// See the module. Clones are the same one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct World(Rc<RefCell<Known>>);
@@ -205,8 +235,9 @@ impl World {
             Some((_, now)) => *now = stands,
             None => vnode.at.push((place, stands)),
         }
-        if stands.remembers() {
-            (vnode.is_known, vnode.is_lost, vnode.last_grant) = (true, false, None);
+        vnode.is_known |= stands.remembers();
+        if let Stands::Accepts(..) | Stands::Resumes(_) | Stands::Speaks(_) = stands {
+            (vnode.is_lost, vnode.last_grant) = (false, None);
         }
     }
 
@@ -214,16 +245,7 @@ impl World {
     pub(super) fn ended(&self, node: &str) {
         let mut known = self.0.borrow_mut();
         for vnode in known.vnodes.values_mut() {
-            let was_remembered = vnode.is_remembered();
-            for ((at, _), stands) in &vnode.at {
-                if let Stands::Grants(transfer, _) = stands
-                    && &**at == node
-                {
-                    vnode.last_grant = Some(*transfer);
-                }
-            }
-            vnode.at.retain(|((at, _), _)| &**at != node);
-            vnode.is_lost |= was_remembered && !vnode.is_remembered();
+            vnode.ended(node);
         }
         known.slots.retain(|(at, _), _| &**at != node);
     }
