@@ -312,3 +312,6 @@ impl Drop for Driver {
         drop(runtime);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ mod door;
 mod io;
 mod link;
 mod pipe;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -22,7 +24,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::door::{Door, SimTransport};
-use self::link::Links;
+use self::link::{Cuts, Links};
 use self::pipe::{Connection, Presence};
 use super::trace::Trace;
 use crate::runtime::rng::Rng;
@@ -141,7 +143,7 @@ impl Network {
     pub fn cut_one_way(&self, from: &str, to: &str) {
         let now = Instant::now();
         let mut state = self.state();
-        if state.links.cut(from, to) {
+        if state.links.cut(from, to, now) {
             state.counts.cut += 1;
         }
         state.cut_off(from, to, now);
@@ -151,16 +153,16 @@ impl Network {
     pub fn heal(&self, one: &str, other: &str) {
         let now = Instant::now();
         let mut state = self.state();
-        state.links.heal(one, other);
-        state.healed(now);
+        let was_cut = state.links.heal(one, other);
+        state.healed(&was_cut, now);
     }
 
     /// All links are well again. Links that are slow stay slow.
     pub fn heal_all(&self) {
         let now = Instant::now();
         let mut state = self.state();
-        state.links.heal_all();
-        state.healed(now);
+        let was_cut = state.links.heal_all();
+        state.healed(&was_cut, now);
     }
 
     /// The link from one host to another takes so many bytes in a second; `None` for as many as come.
@@ -265,19 +267,18 @@ impl State {
         }
     }
 
-    /// What waited goes on, unless something else is still in its way.
-    fn healed(&mut self, now: Instant) {
-        let (links, off, rng) = (&self.links, &self.off, &self.rng);
+    /// What waited on links that were cut goes on, unless a machine without power is in its way.
+    fn healed(&mut self, was_cut: &Cuts, now: Instant) {
         let retransmit = u64::try_from(self.settings.retransmit.as_micros()).unwrap_or(u64::MAX);
         for connection in self.connections.values_mut() {
             let [one, other] = connection.hosts();
-            let is_blocked = links.is_cut(&one, &other)
-                || links.is_cut(&other, &one)
-                || off.contains(&one)
-                || off.contains(&other);
-            if !is_blocked && connection.has_waited() {
-                let pause = Duration::from_micros(rng.below(retransmit.saturating_add(1)));
-                connection.go_on(now + pause);
+            let cut_since =
+                |from: &Host, to: &Host| was_cut.get(&(from.clone(), to.clone())).copied();
+            let since = [cut_since(&other, &one), cut_since(&one, &other)];
+            let is_off = self.off.contains(&one) || self.off.contains(&other);
+            if !is_off && since != [None, None] {
+                let pause = Duration::from_micros(self.rng.below(retransmit.saturating_add(1)));
+                connection.go_on(now + pause, since);
             }
         }
     }

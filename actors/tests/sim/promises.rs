@@ -110,5 +110,4 @@ fn the_promises_hold_and_each_is_tried() {
     });
     let never: Vec<_> = sum.iter().filter(|(_, count)| **count == 0).collect();
     assert!(never.is_empty(), "never tried: {never:?} of {sum:?}");
-    eprintln!("{sum:#?}");
 }

@@ -47,3 +47,95 @@ fn one_seed_is_one_run() {
         assert!(!first[..place].contains(sum), "two seeds played alike");
     }
 }
+
+/// A short run, for many seeds: one node joins another that holds a few entries, and its link fails.
+fn play_shortly(seed: u64) -> u64 {
+    let mut settings =
+        ClusterSettings::new(seed, || vec![ItemsKind::<Numbers>::in_memory(numbers())]);
+    settings.network.lost_per_mille = 100;
+    let mut town = Cluster::new(settings);
+    town.start(&["ada"]);
+    for key in 0..10 {
+        let node = town.node("ada");
+        let put = NumberCommand { action: Action::Put(key, key), during: During::Handle };
+        drop(town.spawn(async move {
+            node.command::<Numbers>(&numbers(), hash_of(key), &put, Ask::single()).await
+        }));
+    }
+    town.join("ada", &["bob"]);
+    town.cut("ada", "bob");
+    town.run_for(Duration::from_secs(3));
+    town.heal("ada", "bob");
+    town.kill("bob");
+    town.start(&["bob"]);
+    town.run_for(Duration::from_secs(5));
+    town.trace().sum()
+}
+
+#[test]
+fn one_seed_is_one_run_whatever_other_threads_do() {
+    let seeds = 0..24;
+    let play_all = || seeds.clone().map(play_shortly).collect::<Vec<u64>>();
+    let (one, other) = std::thread::scope(|scope| {
+        let (one, other) = (scope.spawn(play_all), scope.spawn(play_all));
+        (one.join().unwrap(), other.join().unwrap())
+    });
+    assert_eq!(one, other);
+    let different: std::collections::BTreeSet<u64> = one.iter().copied().collect();
+    assert_eq!(different.len(), one.len(), "two seeds played alike");
+}
+
+/// What every node tells, without the moments, when its statuses are read so often.
+fn told_while_reading(reads: u32) -> Vec<(String, Vec<String>)> {
+    let mut settings = ClusterSettings::new(1, || vec![ItemsKind::<Numbers>::in_memory(numbers())]);
+    // Nothing is drawn on the way: a read takes no chance from anybody.
+    settings.network.delay_max = settings.network.delay_min;
+    settings.network.lost_per_mille = 0;
+    let mut town = Cluster::new(settings);
+    town.start(&["ada"]);
+    town.join("ada", &["bob"]);
+    // Everything waits from here on, and says why.
+    town.power_off("bob");
+    let told = Told::default();
+    town.invariants_mut().add(Box::new(told.clone()));
+    for _ in 0..reads {
+        for name in town.running() {
+            let node = town.node(&name);
+            let read = async move {
+                let transfers = node.transfers().await.unwrap();
+                drop((node.ring().await, node.members().await, node.partitions().await));
+                (transfers.waiting.len(), node.requests().await)
+            };
+            let (waiting, _) = town.ask("all statuses", read);
+            assert!(waiting > 0, "something waits, and its reason is read");
+        }
+    }
+    let rest = Duration::from_secs(120).saturating_sub(town.elapsed());
+    town.run_for(rest);
+    told.0.borrow().clone().into_iter().collect()
+}
+
+/// Keeps what is told.
+#[derive(Default, Clone)]
+struct Told(std::rc::Rc<std::cell::RefCell<std::collections::BTreeMap<String, Vec<String>>>>);
+
+impl tanodb_actors::sim::invariant::Invariant for Told {
+    fn name(&self) -> &'static str {
+        "told"
+    }
+
+    fn saw(&mut self, seen: &tanodb_actors::sim::trace::Seen) -> Result<(), String> {
+        let mut told = self.0.borrow_mut();
+        told.entry(seen.node.to_string()).or_default().push(seen.event.to_string());
+        Ok(())
+    }
+
+    fn exercised(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn reading_statuses_changes_nothing_that_nodes_do() {
+    assert_eq!(told_while_reading(0), told_while_reading(20));
+}

@@ -31,11 +31,14 @@ fn is_orphan(judged: &Judged<'_>, account: &Account, row: &PartitionRow) -> bool
         // The grant may have been on its way when the source was lost: this may be the only copy.
         "staging" => judged.lost.is_empty() || row.state != "Holding",
         "retained" => true,
-        // Hints wait for an owner that is lost.
-        _ => !account.transfers.waiting.iter().any(|waiting| {
-            waiting.partition == row.partition
-                && waiting.vnode_type == row.vnode_type
-                && judged.lost.contains(&waiting.target)
-        }),
+        // Hints wait for an owner that is lost, or for one that waits for a lost member itself.
+        _ => {
+            let waits = account.transfers.waiting.iter().any(|waiting| {
+                waiting.partition == row.partition
+                    && waiting.vnode_type == row.vnode_type
+                    && judged.lost.contains(&waiting.target)
+            });
+            !waits && !judged.is_stalled(&row.vnode_type, row.partition)
+        }
     }
 }

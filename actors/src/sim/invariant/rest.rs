@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::world::World;
 use super::{answered, no_orphan, one_owner, plan_kept, slots_return, terminates, why_named};
-use crate::protocol::id::{ClusterId, Epoch, Incarnation, NodeName};
+use crate::protocol::hash::RingHash;
+use crate::protocol::id::{ClusterId, Epoch, Incarnation, NodeName, VnodeType};
 use crate::protocol::ring::MemberStatus;
 use crate::runtime::coordinator::CoordinatorReport;
 use crate::runtime::node::Node;
@@ -62,6 +63,15 @@ impl Judged<'_> {
     /// The accounts of members that the ring lists in the life they are in.
     pub(super) fn sound(&self) -> impl Iterator<Item = &Account> {
         self.accounts.iter().copied().filter(|account| account.is_listed())
+    }
+
+    /// Whether a vnode waits for a lost member, and what is meant for it with it.
+    pub(super) fn is_stalled(&self, vnode_type: &VnodeType, partition: RingHash) -> bool {
+        let mut pending = self.accounts.iter().flat_map(|account| &account.ring.pending);
+        pending.any(|row| {
+            (&row.vnode_type, row.partition) == (vnode_type, partition)
+                && (self.lost.contains(&row.holder) || self.lost.contains(&row.next))
+        })
     }
 
     /// Whether no new transfer can start, because a lost member has not seen the ring.

@@ -1,7 +1,7 @@
 //! `Terminates`: once faults have stopped, every transfer ends and holders equal the desired ring.
 
 use super::rest::{Account, Judged};
-use crate::wire::admin::{PendingMove, WaitingRow};
+use crate::wire::admin::{ActiveRow, PendingMove, WaitingRow};
 
 pub(super) const NAME: &str = "Terminates";
 
@@ -37,7 +37,10 @@ fn check(judged: &Judged<'_>, account: &Account) -> Result<u64, String> {
         return Err(format!("{name} says that something has yet to move: {row:?}"));
     }
     let transfers = &account.transfers;
-    if let Some(row) = transfers.active.iter().find(|row| !lost.contains(&row.target)) {
+    let runs_in_vain = |row: &ActiveRow| {
+        !lost.contains(&row.target) && !judged.is_stalled(&row.vnode_type, row.partition)
+    };
+    if let Some(row) = transfers.active.iter().find(|row| runs_in_vain(row)) {
         return Err(format!("a transfer still runs: {row:?}"));
     }
     let waits_in_vain =

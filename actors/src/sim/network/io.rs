@@ -92,8 +92,9 @@ impl State {
         let (mine, theirs) = sides(connection, side);
         let (here, there) = (mine.host.clone(), theirs.host.clone());
         // What a host had sent before its power went is on the way already.
-        let is_cut = self.links.is_cut(&there, &here);
-        let Some(first) = mine.inbox.front_mut().filter(|_| !is_cut) else {
+        let cut_since = self.links.cut_since(&there, &here);
+        let has_come = |first: &Segment| cut_since.is_none_or(|since| first.at <= since);
+        let Some(first) = mine.inbox.front_mut().filter(|first| has_come(first)) else {
             return Found::Wait(breaks_at);
         };
         if first.at > now {
@@ -179,7 +180,8 @@ impl State {
         let delay = self.draw_delay();
         let Some(connection) = self.connections.get_mut(&number) else { return };
         let (mine, theirs) = sides(connection, side);
-        if mine.is_shut || mine.breaks.is_some() {
+        // A machine without power says nothing, and who is told that the connection broke neither.
+        if mine.is_shut || mine.breaks.is_some() || mine.presence != Presence::Held {
             return;
         }
         mine.is_shut = true;

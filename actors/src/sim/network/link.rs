@@ -1,6 +1,6 @@
 //! The state of the links between hosts, each direction for itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,11 +8,14 @@ use tokio::time::Instant;
 use super::Host;
 
 /// One direction between two hosts.
-type Way = (Host, Host);
+pub(super) type Way = (Host, Host);
+
+/// Links that are cut, and since when.
+pub(super) type Cuts = BTreeMap<Way, Instant>;
 
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    cut: BTreeSet<Way>,
+    cut: Cuts,
     slow: BTreeMap<Way, Slow>,
 }
 
@@ -30,21 +33,32 @@ fn way(from: &str, to: &str) -> Way {
 
 impl Links {
     /// True if it was whole.
-    pub(super) fn cut(&mut self, from: &str, to: &str) -> bool {
-        self.cut.insert(way(from, to))
+    pub(super) fn cut(&mut self, from: &str, to: &str, now: Instant) -> bool {
+        let was_whole = !self.is_cut(from, to);
+        if was_whole {
+            self.cut.insert(way(from, to), now);
+        }
+        was_whole
     }
 
-    pub(super) fn heal(&mut self, one: &str, other: &str) {
-        self.cut.remove(&way(one, other));
-        self.cut.remove(&way(other, one));
+    /// What was cut, and since when.
+    pub(super) fn heal(&mut self, one: &str, other: &str) -> Cuts {
+        let (there, back) = (way(one, other), way(other, one));
+        self.cut.extract_if(.., |cut, _| *cut == there || *cut == back).collect()
     }
 
-    pub(super) fn heal_all(&mut self) {
-        self.cut.clear();
+    /// The same for all links.
+    pub(super) fn heal_all(&mut self) -> Cuts {
+        std::mem::take(&mut self.cut)
     }
 
     pub(super) fn is_cut(&self, from: &str, to: &str) -> bool {
-        !self.cut.is_empty() && self.cut.contains(&way(from, to))
+        self.cut_since(from, to).is_some()
+    }
+
+    /// What had not arrived by then does not before the link heals.
+    pub(super) fn cut_since(&self, from: &str, to: &str) -> Option<Instant> {
+        if self.cut.is_empty() { None } else { self.cut.get(&way(from, to)).copied() }
     }
 
     pub(super) fn limit(&mut self, from: &str, to: &str, bytes_per_second: Option<u64>) {

@@ -64,6 +64,11 @@ impl End {
         }
     }
 
+    /// Whether something has been sent here and has not arrived.
+    fn has_on_its_way(&self, now: Instant) -> bool {
+        self.inbox.back().is_some_and(|last| last.at > now)
+    }
+
     /// Has both who read and who write here look again.
     pub(super) fn wake(&mut self) {
         for waiting in [self.reader.take(), self.writer.take()].into_iter().flatten() {
@@ -114,26 +119,24 @@ impl Connection {
     /// Both ends count from now on how long they hear nothing, if they have something on the way.
     pub(super) fn begin_to_wait(&mut self, now: Instant) {
         let [one, other] = &mut self.ends;
-        if !other.inbox.is_empty() {
+        if other.has_on_its_way(now) {
             one.unanswered_since.get_or_insert(now);
         }
-        if !one.inbox.is_empty() {
+        if one.has_on_its_way(now) {
             other.unanswered_since.get_or_insert(now);
         }
         one.wake();
         other.wake();
     }
 
-    pub(super) fn has_waited(&self) -> bool {
-        self.ends.iter().any(|end| end.unanswered_since.is_some() || !end.inbox.is_empty())
-    }
-
-    /// What waited arrives from this moment on.
-    pub(super) fn go_on(&mut self, at: Instant) {
-        for end in &mut self.ends {
+    /// What waited on its way to an end, since its link was cut, arrives from this moment on.
+    pub(super) fn go_on(&mut self, at: Instant, cut_since: [Option<Instant>; 2]) {
+        for (end, since) in self.ends.iter_mut().zip(cut_since) {
             end.unanswered_since = None;
-            if let Some(first) = end.inbox.front_mut() {
-                first.at = first.at.max(at);
+            if let Some(since) = since {
+                for waiting in end.inbox.iter_mut().filter(|segment| segment.at > since) {
+                    waiting.at = waiting.at.max(at);
+                }
             }
             end.wake();
         }
