@@ -70,7 +70,7 @@ fn two_tasks_that_wake_each_other_without_end_are_a_livelock() {
 fn work_that_takes_time_is_no_livelock() {
     let mut driver = driver(1);
     driver.open(async {
-        for _ in 0..POLLS_AT_AN_INSTANT_MAX / 100 {
+        for _ in 0..POLLS_AT_AN_INSTANT_MAX / 190 {
             tokio::time::sleep(Duration::from_millis(1)).await;
             for _ in 0..200 {
                 tokio::task::yield_now().await;
