@@ -121,6 +121,26 @@ fn every_control_record_is_listed() {
 }
 
 #[test]
+fn every_invariant_that_is_checked_has_its_line() {
+    let document = architecture();
+    let folder = "actors/src/sim/invariant/";
+    let mut count = 0;
+    for (path, text) in rust_files() {
+        let Some(file) = path.strip_prefix(folder) else { continue };
+        let Some((name, _)) = text.strip_prefix("//! `").and_then(|rest| rest.split_once("`:"))
+        else {
+            continue;
+        };
+        let line = document.lines().find(|line| line.starts_with(&format!("| {name} | ")));
+        let line = line.unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {name}"));
+        let named = format!("`sim/invariant/{file}`");
+        assert!(line.contains(&named), "the row of {name} does not name {named}");
+        count += 1;
+    }
+    assert!(count >= 18, "the invariants were not found");
+}
+
+#[test]
 fn the_document_is_short_enough_to_be_read() {
     let lines = architecture().lines().count();
     assert!(lines < 500, "ARCHITECTURE.md has {lines} lines");

@@ -14,7 +14,6 @@ use crate::protocol::id::{
 use crate::runtime::observe::Observed;
 use crate::runtime::vnode::Class;
 use crate::runtime::vnode::record::Receipt;
-use crate::sim::failure::Failure;
 use crate::sim::trace::Seen;
 
 pub(super) const CLUSTER: ClusterId = ClusterId(7);
@@ -32,10 +31,7 @@ impl Told {
     /// What the invariant finds wrong with it.
     pub(super) fn hears(&mut self, node: &str, event: Observed) -> Result<(), String> {
         let seen = Seen { at: Duration::ZERO, node: Arc::from(node), life: 1, event };
-        self.0.saw(&seen).map_err(|failure| match failure {
-            Failure::Broken { what, .. } => what,
-            other => other.to_string(),
-        })
+        self.0.saw(&seen).map_err(|failure| failure.to_string())
     }
 
     /// Something that is as it must be.
