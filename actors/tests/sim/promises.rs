@@ -118,12 +118,37 @@ fn a_member_dies_on_the_way(seed: u64, sum: &mut BTreeMap<&'static str, u64>) {
     tried(&town, sum);
 }
 
+/// Vnodes move on before they have settled: one ring follows the other, under load, on slow links.
+fn rings_that_follow_one_another(seed: u64, sum: &mut BTreeMap<&'static str, u64>) {
+    let mut town = town(seed);
+    town.start(&["ada"]);
+    count_up(&mut town, "ada", 1, 200);
+    town.links(|network| network.limit("ada", "bob", Some(20_000)));
+    for (joiner, client) in [("bob", 2), ("cyd", 3), ("dan", 4)] {
+        town.join("ada", &[joiner]);
+        count_up(&mut town, joiner, client, 100);
+        town.run_for(Duration::from_millis(seed % 10 * 60));
+        if seed % 3 == 0 {
+            town.links(|network| network.reset("ada", joiner));
+        }
+    }
+    if seed % 2 == 0 {
+        town.cut("bob", "cyd");
+        town.run_for(Duration::from_secs(seed % 15));
+        town.heal("bob", "cyd");
+    }
+    let rested = check_at_rest(&mut town, &Rest::default());
+    town.must(rested);
+    tried(&town, sum);
+}
+
 #[test]
 fn the_promises_hold_and_each_is_tried() {
     let mut sum = BTreeMap::new();
     for_each_seed("tanodb-actors --features sim", "the_promises_hold", 6, |seed| {
         a_join_under_load_with_a_cut_link(seed, &mut sum);
         a_member_dies_on_the_way(seed, &mut sum);
+        rings_that_follow_one_another(seed, &mut sum);
     });
     let never: Vec<_> = sum.iter().filter(|(_, count)| **count == 0).collect();
     assert!(never.is_empty(), "never tried: {never:?} of {sum:?}");
