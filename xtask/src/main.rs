@@ -1,7 +1,8 @@
-//! Long-running programs for developers of TanoDB: `cargo xtask bench handoff`.
+//! Long-running programs for developers of TanoDB: `cargo xtask bench handoff`, `cargo xtask swarm`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a terminal")]
 
 mod bench;
+mod swarm;
 
 use std::env;
 use std::process::ExitCode;
@@ -10,18 +11,38 @@ use bench::{BenchError, Extent, ideal};
 
 const USAGE: &str = "\
 usage: cargo xtask bench handoff|empty [--quick]
+       cargo xtask swarm --seeds N | --seed N
 
   bench handoff   how fast partitions move, beside the fastest stream of the same entries
   bench empty     how fast partitions move that hold nothing; part of `bench handoff`
-    --quick       a tenth of the entries, one run instead of three";
+    --quick       a tenth of the entries, one run instead of three
+
+  swarm --seeds N   plays random runs of whole clusters, from seed 0 on, and prints what they were worth;
+                    stops at the first that fails, makes it smaller and shows it
+  swarm --seed N    plays one of them again";
+
+/// Why a command did not end well.
+#[derive(Debug, thiserror::Error)]
+enum XtaskError {
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    #[error(transparent)]
+    Swarm(#[from] swarm::SwarmError),
+}
 
 fn main() -> ExitCode {
+    // Nothing unless it is asked for: what simulated nodes log is the same for every run.
+    env_logger::Builder::new().parse_default_env().format_timestamp(None).init();
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let outcome = match words.as_slice() {
-        ["bench", what] => bench(what, Extent::Full),
-        ["bench", what, "--quick"] => bench(what, Extent::Quick),
-        [ideal::RECEIVER, address] => Some(ideal::receive(address).map_err(Into::into)),
+    let outcome: Option<Result<(), XtaskError>> = match words.as_slice() {
+        ["bench", what] => bench(what, Extent::Full).map(|done| Ok(done?)),
+        ["bench", what, "--quick"] => bench(what, Extent::Quick).map(|done| Ok(done?)),
+        ["swarm", "--seeds", count] => count.parse().ok().map(|count| Ok(swarm::many(count)?)),
+        ["swarm", "--seed", seed] => seed.parse().ok().map(|seed| Ok(swarm::one(seed)?)),
+        [ideal::RECEIVER, address] => {
+            Some(ideal::receive(address).map_err(|error| XtaskError::Bench(error.into())))
+        }
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Some(Ok(()))

@@ -235,6 +235,20 @@ impl Node {
         command: Bytes,
         ask: Ask,
     ) -> Result<Bytes, CommandError> {
+        match self.ask(vnode_type, hash, command, ask).await {
+            CommandAnswer::Met { reply, strict: _ } => Ok(reply),
+            CommandAnswer::Failed(error) => Err(error),
+        }
+    }
+
+    /// Runs an encoded command, and tells with the reply whether owners alone gave it.
+    pub async fn ask(
+        &self,
+        vnode_type: &VnodeType,
+        hash: RingHash,
+        command: Bytes,
+        ask: Ask,
+    ) -> CommandAnswer {
         let (answer, answered) = reply(CommandAnswer::Failed(CommandError::NotServing {
             node: self.me.name.clone(),
             reason: "its coordinator has ended; the command may have been executed".to_owned(),
@@ -253,10 +267,7 @@ impl Node {
             },
             reply: answer,
         });
-        match answered.await {
-            CommandAnswer::Met { reply, strict: _ } => Ok(reply),
-            CommandAnswer::Failed(error) => Err(error),
-        }
+        answered.await
     }
 
     /// Asks what an operator would ask.

@@ -135,6 +135,8 @@ pub enum Observed {
         generation: u64,
         /// The operation.
         op: OpId,
+        /// The operation's stamp.
+        stamp: Stamp,
     },
     /// The owner has all of a set of hints.
     HintsHeld {
@@ -253,7 +255,11 @@ impl std::fmt::Display for Observed {
             }
             Self::Executed { vnode, token, op, stamp, changes, .. } => {
                 let place = place(vnode);
-                write!(f, "{place} executed {op:?} under {token:?}, {changes} changes, {stamp:?}")
+                let Stamp { millis, logical } = stamp;
+                write!(
+                    f,
+                    "{place} executed {op} under {token}, {changes} changes, stamp {millis}.{logical}"
+                )
             }
             Self::FenceSet { vnode, transfer, summary } => {
                 write!(f, "{} is fenced with {summary}, transfer {transfer}", place(vnode))
@@ -274,8 +280,8 @@ impl std::fmt::Display for Observed {
             Self::Deleted { vnode, transfer, .. } => {
                 write!(f, "{} deleted its copy, transfer {transfer}", place(vnode))
             }
-            Self::Hinted { vnode, generation, op } => {
-                write!(f, "{} keeps {op:?} as a hint, set {generation}", place(vnode))
+            Self::Hinted { vnode, generation, op, .. } => {
+                write!(f, "{} keeps {op} as a hint, set {generation}", place(vnode))
             }
             Self::HintsHeld { vnode, transfer, summary } => {
                 write!(f, "{} has hints of {summary}, transfer {transfer}", place(vnode))

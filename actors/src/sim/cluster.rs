@@ -8,6 +8,7 @@
 //! [`Network`]'s, of disks the [`SimDisk`]'s.
 
 mod host;
+mod pending;
 mod story;
 
 use std::cell::RefCell;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::host::{Host, Power};
+pub use self::pending::Pending;
 use super::disk::SimDisk;
 use super::driver::{Driver, HomeId, Look, Returned};
 use super::failure::Failure;
@@ -67,25 +69,6 @@ impl ClusterSettings {
             network: NetworkSettings::default(),
             kinds: Rc::new(kinds),
         }
-    }
-}
-
-/// Something a client does while time passes.
-pub struct Pending<T> {
-    result: Rc<RefCell<Option<T>>>,
-}
-
-impl<T> Pending<T> {
-    /// Its result, once, if it has ended.
-    #[must_use]
-    pub fn take(&self) -> Option<T> {
-        self.result.borrow_mut().take()
-    }
-
-    /// Whether it has ended and its result was not taken.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.result.borrow().is_some()
     }
 }
 
@@ -146,6 +129,12 @@ impl Cluster {
         self.rng.fork(label)
     }
 
+    /// When the run began, by the virtual clock.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Time since the run began.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
@@ -185,6 +174,11 @@ impl Cluster {
     #[must_use]
     pub fn now(&self) -> Instant {
         self.driver.now()
+    }
+
+    /// Has somebody hear everything that nodes tell from now on, as it happens.
+    pub fn listen(&mut self, listener: impl FnMut(&Seen) + 'static) {
+        self.watch.listen(Box::new(listener));
     }
 
     /// Polls of tasks so far.
@@ -450,13 +444,9 @@ impl Cluster {
 
     /// Has a client do something while time passes.
     pub fn spawn<T: 'static>(&mut self, task: impl Future<Output = T> + 'static) -> Pending<T> {
-        let result = Rc::new(RefCell::new(None));
-        let slot = Rc::clone(&result);
-        self.driver.spawn(self.clients, async move {
-            let done = task.await;
-            *slot.borrow_mut() = Some(done);
-        });
-        Pending { result }
+        let (pending, task) = Pending::of(task);
+        self.driver.spawn(self.clients, task);
+        pending
     }
 
     /// Has a client do something and waits for it.

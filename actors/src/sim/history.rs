@@ -91,6 +91,8 @@ pub struct Write {
     pub began: Moment,
     /// When the client heard what; nothing as long as it waits.
     pub end: Option<(Moment, WriteOutcome)>,
+    /// Whether the store was seen to give it a second stamp: it may then take effect twice, until its answer.
+    pub is_restamped: bool,
 }
 
 impl fmt::Display for Write {
@@ -178,9 +180,10 @@ pub struct History {
 impl History {
     /// A history in which nothing was done.
     ///
-    /// A write counts as later than another only if it began more than `order_margin` after the other had
-    /// ended: the store orders writes by stamps, and stamps of different nodes are no closer than their
-    /// clocks are.
+    /// A write that W owners acknowledged is later than every such write that had ended before it began. Where one
+    /// of the two was helped by stand-ins, or is in doubt, the store orders them by stamps alone, which are no
+    /// closer than the clocks of the nodes: it counts as later only if it began more than `order_margin` after the
+    /// other had ended.
     #[must_use]
     pub fn new(order_margin: Duration) -> Self {
         Self { order_margin, keys: BTreeMap::new(), values: BTreeSet::new(), settled: Vec::new() }
@@ -196,7 +199,7 @@ impl History {
             assert!(self.values.insert(value), "{value} is put twice, the second time to '{key}'");
         }
         let writes = &mut self.keys.entry(key.to_owned()).or_default().writes;
-        writes.push(Write { client, deed, began: at, end: None });
+        writes.push(Write { client, deed, began: at, end: None, is_restamped: false });
         WriteId { key: key.to_owned(), number: writes.len() - 1 }
     }
 
@@ -205,6 +208,15 @@ impl History {
         let write = self.keys.get_mut(&id.key).and_then(|key| key.writes.get_mut(id.number));
         if let Some(write) = write {
             write.end.get_or_insert((at, outcome));
+        }
+    }
+
+    /// The store has given a write another stamp, because a replica held something newer: what was stored under
+    /// the first may be overwritten, and come back under the second.
+    pub fn restamped(&mut self, id: &WriteId) {
+        let write = self.keys.get_mut(&id.key).and_then(|key| key.writes.get_mut(id.number));
+        if let Some(write) = write {
+            write.is_restamped = true;
         }
     }
 

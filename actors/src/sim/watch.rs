@@ -17,7 +17,11 @@ pub(super) struct Watch {
     told: Queue,
     trace: Trace,
     invariants: Invariants,
+    listeners: Vec<Listener>,
 }
+
+/// Somebody who wants to hear everything.
+pub(super) type Listener = Box<dyn FnMut(&Seen)>;
 
 /// The ear at one node in one life.
 struct Ear {
@@ -37,7 +41,12 @@ impl Observer for Ear {
 
 impl Watch {
     pub(super) fn new(trace: Trace) -> Self {
-        Self { told: Queue::default(), trace, invariants: Invariants::default() }
+        Self {
+            told: Queue::default(),
+            trace,
+            invariants: Invariants::default(),
+            listeners: Vec::new(),
+        }
     }
 
     pub(super) fn observer(&self, node: Arc<str>, life: u64, began: Instant) -> Watched {
@@ -50,6 +59,10 @@ impl Watch {
 
     pub(super) fn invariants_mut(&mut self) -> &mut Invariants {
         &mut self.invariants
+    }
+
+    pub(super) fn listen(&mut self, listener: Listener) {
+        self.listeners.push(listener);
     }
 
     /// A node's process has ended.
@@ -67,6 +80,9 @@ impl Watch {
             let next = self.told.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(seen) = next else { return Ok(None) };
             self.trace.seen(&seen);
+            for listener in &mut self.listeners {
+                listener(&seen);
+            }
             self.invariants.saw(&seen)?;
             if is_it(&seen) {
                 return Ok(Some(seen));

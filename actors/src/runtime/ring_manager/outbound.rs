@@ -19,8 +19,8 @@ use crate::protocol::time::Moment;
 use crate::runtime::handoff_sender::{HandoffSender, SenderDuty};
 use crate::runtime::transfer::{TransferEnded, TransferProgressed};
 use crate::runtime::vnode::message::{
-    AttemptKind, BeginAttempt, CancelAttempt, MergeOwnHints, ReceiverTold, SenderAsked, VnodeNews,
-    VnodeTold,
+    AttemptKind, BeginAttempt, CancelAttempt, MergeOwnHints, ReceiverTold, SenderAsk, SenderAsked,
+    VnodeNews, VnodeTold,
 };
 use crate::runtime::vnode_host::FindVnode;
 use crate::wire::admin::EndedRow;
@@ -171,8 +171,12 @@ impl RingManager {
     fn start_sender(&mut self, vnode: VnodeRef, start: SenderStart, ctx: &mut Context<Self>) {
         let SenderStart { kind, outgoing, token, rebuilding, estimate, asked } = start;
         let transfer = outgoing.transfer;
-        // An attempt that has ended meanwhile needs no sender.
-        let Some(attempt) = self.transfers.attempts.get_mut(&transfer) else { return };
+        let Some(attempt) = self.transfers.attempts.get_mut(&transfer) else {
+            // Its cancel overtook its beginning at the vnode, which must not wait for a sender.
+            let ask = SenderAsk::Ended(CancelReason::ActorEnded("attempt".to_owned()));
+            asked.do_send(SenderAsked { transfer, ask });
+            return;
+        };
         attempt.estimate = estimate;
         let Some(record) = self.gossip.addresses().get(&outgoing.target.name) else {
             let reason = CancelReason::Disconnected("the target's address is not known".to_owned());

@@ -185,6 +185,7 @@ impl VnodeActor {
             vnode: self.vnode.clone(),
             generation,
             op: context.op,
+            stamp: context.stamp,
         });
     }
 

@@ -130,10 +130,11 @@ impl<'a> Register<'a> {
             };
             match write.deed {
                 Deed::Put(value) => {
-                    let seen = first_seen.get(&value).copied().unwrap_or(NEVER);
-                    puts.insert(value, (write, answered.min(seen)));
+                    let seen = first_seen.get(&value).copied();
+                    let seen = seen.filter(|_| !write.is_restamped).unwrap_or(NEVER);
+                    puts.insert(value, (write, later(write, answered.min(seen), margin)));
                 }
-                Deed::Delete => deletes.push((write.began, answered)),
+                Deed::Delete => deletes.push((write.began, later(write, answered, margin))),
             }
             owed.extend(owed_from(write, settled).map(|from| (from, write)));
         }
@@ -143,10 +144,11 @@ impl<'a> Register<'a> {
             last_effect = last_effect.max(*effect);
             *effect = last_effect;
         }
-        owed.sort_by_key(|(from, write)| (*from, write.began));
+        owed.sort_by_key(|(from, write)| (*from, began(write, margin)));
         let mut last: Option<&Write> = None;
         for (_, write) in &mut owed {
-            let latest = last.filter(|last| last.began > write.began).unwrap_or(*write);
+            let latest =
+                last.filter(|last| began(last, margin) > began(write, margin)).unwrap_or(*write);
             last = Some(latest);
             *write = latest;
         }
@@ -167,7 +169,7 @@ impl<'a> Register<'a> {
             return None;
         }
         let missed = self.last_owed_to(read.began, ended)?;
-        if last_effect.is_some_and(|effect| missed.began <= effect.plus(self.margin)) {
+        if last_effect.is_some_and(|effect| began(missed, self.margin) <= effect) {
             return None;
         }
         Some(match missed.deed {
@@ -188,6 +190,22 @@ impl<'a> Register<'a> {
         let (_, write) = self.owed.get(count.checked_sub(1)?)?;
         (!is_lost(write, read_ended, self.losses)).then_some(*write)
     }
+}
+
+/// W owners that acknowledged a write have seen every such write before it; others are ordered by clocks alone.
+fn is_ordered(write: &Write) -> bool {
+    matches!(write.end, Some((_, WriteOutcome::Acknowledged { strict: true })))
+}
+
+/// The last moment at which a write may have taken effect, by the clock it is ordered by.
+fn later(write: &Write, moment: Moment, margin: Duration) -> Moment {
+    if is_ordered(write) { moment } else { moment.plus(margin) }
+}
+
+/// The first moment at which a write may have taken effect, by the clock it is ordered by.
+fn began(write: &Write, margin: Duration) -> Moment {
+    let margin = if is_ordered(write) { Duration::ZERO } else { margin };
+    Moment::START.plus(write.began.since(Moment::START).saturating_sub(margin))
 }
 
 /// From when on reads owe to show a write, if ever.

@@ -80,7 +80,6 @@ fn a_read_sees_the_last_write_or_one_that_runs_beside_it() {
         story().put(1, 10, 20).delete(30, 60).get(1, 40, 50).nothing(40, 50).nothing(70, 80),
         story().put(1, 10, 20).delete(15, 25).get(1, 30, 40).nothing(50, 60),
         story().put(1, 10, 20).nothing(20, 40),
-        story().put(1, 10, 20).put(2, 21, 30).get(1, 40, 50),
     ] {
         assert_eq!(right.wrong(), "", "{:?}", right.0.check());
     }
@@ -179,6 +178,33 @@ fn a_write_helped_by_stand_ins_is_owed_when_its_hints_are_home() {
     assert_eq!(deleted.get(1, 25, 29).get(1, 40, 50).wrong(), "R");
     let over = story().write(value(1), SLOPPY, 10, 20).put(2, 30, 40).get(1, 50, 60);
     assert_eq!(over.wrong(), "L", "the later one is owed at once");
+}
+
+#[test]
+fn writes_that_stand_ins_helped_are_ordered_by_clocks_that_differ_by_the_margin() {
+    let near = story().write(value(1), SLOPPY, 10, 20).put(2, 21, 30).settled(35);
+    assert_eq!(near.get(1, 40, 50).wrong(), "", "the first may have the higher stamp");
+    let far = story().write(value(1), SLOPPY, 10, 20).put(2, 22, 30).settled(35);
+    assert_eq!(far.get(1, 40, 50).wrong(), "L");
+    let owners = story().put(1, 10, 20).put(2, 21, 30);
+    assert_eq!(owners.get(1, 40, 50).wrong(), "L", "an owner saw both");
+}
+
+#[test]
+fn a_write_with_a_second_stamp_may_come_back_until_its_answer() {
+    let run = |is_restamped: bool, answered: u64| {
+        let mut story = story();
+        let put = story.0.begin_write(CLIENT, "k", value(1), Moment(10));
+        story.0.end_write(&put, STRICT, Moment(answered));
+        if is_restamped {
+            story.0.restamped(&put);
+        }
+        let told = story.get(1, 20, 21).delete(30, 40).nothing(41, 42).get(1, 70, 80);
+        told.wrong()
+    };
+    assert_eq!(run(true, 60), "");
+    assert_eq!(run(false, 60), "R");
+    assert_eq!(run(true, 25), "R");
 }
 
 #[test]

@@ -38,7 +38,15 @@ fn is_orphan(judged: &Judged<'_>, account: &Account, row: &PartitionRow) -> bool
                     && waiting.vnode_type == row.vnode_type
                     && judged.lost.contains(&waiting.target)
             });
-            !waits && !judged.is_stalled(&row.vnode_type, row.partition)
+            !waits
+                && !judged.is_stalled(&row.vnode_type, row.partition)
+                && (judged.lost.is_empty() || is_owned_by_a_sound_member(judged, row))
         }
     }
+}
+
+fn is_owned_by_a_sound_member(judged: &Judged<'_>, of: &PartitionRow) -> bool {
+    judged.sound().flat_map(|account| &account.rows).any(|row| {
+        row.container == "owned" && row.partition == of.partition && row.vnode_type == of.vnode_type
+    })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::world::World;
 use super::{answered, no_orphan, one_owner, plan_kept, slots_return, terminates, why_named};
 use crate::protocol::hash::RingHash;
-use crate::protocol::id::{ClusterId, Epoch, Incarnation, NodeName, VnodeRef, VnodeType};
+use crate::protocol::id::{ClusterId, Epoch, Incarnation, NodeName, VnodeType};
 use crate::protocol::ring::MemberStatus;
 use crate::runtime::coordinator::CoordinatorReport;
 use crate::runtime::node::Node;
@@ -65,23 +65,12 @@ impl Judged<'_> {
         self.accounts.iter().copied().filter(|account| account.is_listed())
     }
 
-    /// Whether a vnode is lost or waits for a lost member, and what is meant for it with it.
-    pub(super) fn is_stalled(&self, vnode_type: &VnodeType, index: RingHash) -> bool {
+    /// Whether a vnode waits for a lost member, and what is meant for it with it.
+    pub(super) fn is_stalled(&self, vnode_type: &VnodeType, partition: RingHash) -> bool {
         let mut pending = self.accounts.iter().flat_map(|account| &account.ring.pending);
-        let is_pending = pending.any(|row| {
-            (&row.vnode_type, row.partition) == (vnode_type, index)
+        pending.any(|row| {
+            (&row.vnode_type, row.partition) == (vnode_type, partition)
                 && (self.lost.contains(&row.holder) || self.lost.contains(&row.next))
-        });
-        is_pending || self.is_lost(vnode_type, index)
-    }
-
-    fn is_lost(&self, vnode_type: &VnodeType, index: RingHash) -> bool {
-        let sizes = self.accounts.first().map(|account| account.ring.ring_size);
-        let mut partitions =
-            sizes.into_iter().flat_map(|size| size.partitions().map(move |it| (size, it)));
-        partitions.any(|(size, partition)| {
-            let vnode = VnodeRef { vnode_type: vnode_type.clone(), partition };
-            size.index_of(partition) == index && self.world.is_lost(self.cluster, &vnode)
         })
     }
 
@@ -129,7 +118,7 @@ pub fn check_at_rest(cluster: &mut Cluster, expected: &Rest) -> Result<(), Failu
     let ends = cluster.elapsed() + WITHIN;
     loop {
         let accounts = gather(cluster)?;
-        let judged = judge(cluster.invariants().world(), &accounts, expected);
+        let judged = judge(cluster, &accounts, expected);
         match judged {
             Ok(counts) => {
                 cluster.requests().check_all(cluster.now())?;
@@ -144,7 +133,8 @@ pub fn check_at_rest(cluster: &mut Cluster, expected: &Rest) -> Result<(), Failu
 
 type Counts = BTreeMap<&'static str, u64>;
 
-fn judge(world: &World, accounts: &[Account], expected: &Rest) -> Result<Counts, Failure> {
+fn judge(cluster: &Cluster, accounts: &[Account], expected: &Rest) -> Result<Counts, Failure> {
+    let world = cluster.invariants().world();
     let mut counts = Counts::new();
     let clusters: BTreeSet<ClusterId> =
         accounts.iter().map(|account| account.ring.cluster).collect();
@@ -204,6 +194,3 @@ async fn account(name: Arc<str>, node: Node) -> Result<Account, AdminRefusal> {
         node: me.name,
     })
 }
-
-#[cfg(test)]
-mod tests;
