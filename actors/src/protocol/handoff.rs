@@ -284,6 +284,8 @@ pub enum Effect {
     Resume(Token),
     /// Tell the sender that the fence it asked for is possible now.
     FencePossible(Outgoing),
+    /// Ask the source, until it answers, whether the attempt is over.
+    AskSource(Incoming),
 }
 
 /// Why an event changed nothing.

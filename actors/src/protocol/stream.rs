@@ -20,7 +20,7 @@ pub const CHANGES_AT_ONCE_MAX: usize = 1_024;
 pub const TAIL_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How far the fold has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Cursor {
     /// Everything up to this position was read; `None`: nothing yet.
     At(Option<ItemPosition>),
@@ -40,7 +40,7 @@ pub enum Next<C> {
 }
 
 /// The stream of one attempt. `C` is a change, as the runtime stores it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream<C> {
     cursor: Cursor,
     sequence: u64,

@@ -162,7 +162,8 @@ fn check_effect(before: &Handoff, effect: &Effect, ghost: &mut Ghost) {
         | Effect::TellRetired(_)
         | Effect::OpenStaging(_)
         | Effect::TellHeld(..)
-        | Effect::FencePossible(_) => {}
+        | Effect::FencePossible(_)
+        | Effect::AskSource(_) => {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a new start makes of where a vnode stood: of its actor, whose containers are kept, or of the whole
 //! node, which has lost them.
 
-use super::{Effect, Event, Handoff, Ownership, Step};
+use super::{Effect, Event, Handoff, Step};
 use crate::protocol::id::Token;
 #[cfg(tanodb_mutants)]
 use crate::protocol::mutant::Mutant;
@@ -12,9 +12,17 @@ impl Handoff {
     /// needed the actor's stream is over, a grant is not.
     pub fn restarted(self) -> Step {
         match &self {
-            Self::Sending(_, outgoing) | Self::Fenced { outgoing, .. } => {
+            Self::Sending(ownership, outgoing) | Self::Fenced { ownership, outgoing, .. } => {
                 let transfer = outgoing.transfer;
-                self.step(Event::Cancelled { transfer })
+                // Who asked the predecessor for its last word has ended, too.
+                let asks_again = ownership.held_again();
+                match self.step(Event::Cancelled { transfer }) {
+                    Step::Moved(next, mut effects) => {
+                        effects.extend(asks_again);
+                        Step::Moved(next, effects)
+                    }
+                    stayed @ Step::Stayed(..) => stayed,
+                }
             }
             Self::Granting { ownership, outgoing, fence, durable: true } => {
                 let effect = Effect::SendGrant {
@@ -37,13 +45,16 @@ impl Handoff {
                 let transfer = incoming.transfer;
                 self.step(Event::SourceEnded { transfer })
             }
-            Self::Owner(Ownership { token, predecessor: Some(incoming), .. }) => {
-                let effect = Effect::TellHeld(incoming.clone(), *token);
+            Self::Owner(ownership) => {
+                let asks_again = ownership.held_again();
+                Step::Moved(self, asks_again)
+            }
+            // The source may have cancelled, and its word may be lost: nobody else would say it again.
+            Self::Holding { incoming, .. } => {
+                let effect = Effect::AskSource(incoming.clone());
                 Step::Moved(self, vec![effect])
             }
-            Self::Absent { .. } | Self::Owner(_) | Self::Holding { .. } | Self::Lost { .. } => {
-                Step::Moved(self, vec![])
-            }
+            Self::Absent { .. } | Self::Lost { .. } => Step::Moved(self, vec![]),
         }
     }
 
@@ -84,7 +95,7 @@ impl Handoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::handoff::{Incoming, Outgoing, Route};
+    use crate::protocol::handoff::{Incoming, Outgoing, Ownership, Route};
     use crate::protocol::id::{Epoch, Incarnation, NodeId, NodeName, TransferId};
 
     fn token(hop: u32) -> Token {
@@ -111,6 +122,28 @@ mod tests {
         assert_eq!(holding.spoke_under(), None);
         let accepting = Handoff::Accepting { incoming, token: token(5), rebuilding: false };
         assert_eq!(accepting.spoke_under(), Some(token(5)), "ownership was on its way to the disk");
+    }
+
+    #[test]
+    fn an_owner_that_falls_while_it_sends_asks_its_predecessor_again() {
+        let transfer = TransferId { nonce: 1, number: 1 };
+        let from = Incoming { transfer, source: node("source"), token: token(4) };
+        let predecessor = Some(from.clone());
+        let ownership = Ownership { token: token(5), predecessor, rebuilding: false };
+        let next = TransferId { nonce: 2, number: 1 };
+        let outgoing = Outgoing { transfer: next, target: node("target") };
+        let sending = Handoff::Sending(ownership.clone(), outgoing.clone());
+        let effects = vec![Effect::EndAttempt(outgoing), Effect::TellHeld(from, token(5))];
+        assert_eq!(sending.restarted(), Step::Moved(Handoff::Owner(ownership), effects));
+    }
+
+    #[test]
+    fn a_target_that_falls_while_it_holds_asks_its_source_again() {
+        let transfer = TransferId { nonce: 1, number: 1 };
+        let incoming = Incoming { transfer, source: node("source"), token: token(4) };
+        let holding = Handoff::Holding { incoming: incoming.clone(), fence: 5 };
+        let effects = vec![Effect::AskSource(incoming)];
+        assert_eq!(holding.clone().restarted(), Step::Moved(holding, effects));
     }
 
     #[test]

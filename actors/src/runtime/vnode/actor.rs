@@ -23,6 +23,7 @@ use super::message::{
 use super::raw::{Change, RawVnode};
 use super::record::{Receipt, VnodeRecord};
 use super::settings::VnodeSettings;
+use super::target::ASK_SOURCE_AFTER;
 use crate::protocol::handoff::{Effect, Event, Handoff, Ignored, Incoming, Outgoing, Step};
 use crate::protocol::hash::{RingHash, RingSize};
 use crate::protocol::id::{ClusterId, NodeId, TransferId, VnodeRef};
@@ -243,6 +244,7 @@ impl VnodeActor {
                 self.run_parked(ctx);
             }
             Effect::FencePossible(_) => self.wake_sender(true),
+            Effect::AskSource(incoming) => self.ask_source(incoming, ASK_SOURCE_AFTER, ctx),
         }
     }
 

@@ -36,7 +36,7 @@ const HELD_AGAIN_MAX: Duration = Duration::from_secs(2);
 const HELD_ANSWER: Duration = Duration::from_secs(5);
 
 /// How long a target without a connection waits before it asks the source what became of the attempt.
-const ASK_SOURCE_AFTER: Duration = Duration::from_millis(500);
+pub(super) const ASK_SOURCE_AFTER: Duration = Duration::from_millis(500);
 const ASK_SOURCE_AFTER_MAX: Duration = Duration::from_secs(10);
 
 impl Handler<ReceiverAsked> for VnodeActor {
@@ -175,7 +175,12 @@ impl VnodeActor {
         self.ask_source(incoming, ASK_SOURCE_AFTER, ctx);
     }
 
-    fn ask_source(&mut self, incoming: Incoming, pause: Duration, ctx: &mut Context<Self>) {
+    pub(super) fn ask_source(
+        &mut self,
+        incoming: Incoming,
+        pause: Duration,
+        ctx: &mut Context<Self>,
+    ) {
         let sleeping = self.links.env.clock.sleep(pause);
         ctx.spawn(sleeping.into_actor(self).map(move |(), actor, ctx| {
             if actor.source_of(incoming.transfer).is_none() || actor.receiver.is_some() {

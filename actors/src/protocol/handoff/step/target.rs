@@ -248,7 +248,8 @@ impl Ownership {
         self.predecessor.as_ref().is_some_and(|incoming| incoming.transfer == transfer)
     }
 
-    fn held_again(&self) -> Vec<Effect> {
+    /// What asks the predecessor for its last word, if that has not come.
+    pub(in crate::protocol::handoff) fn held_again(&self) -> Vec<Effect> {
         let held = |incoming: &Incoming| Effect::TellHeld(incoming.clone(), self.token);
         self.predecessor.iter().map(held).collect()
     }
