@@ -2,20 +2,27 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a terminal")]
 
 mod bench;
+mod model;
 mod swarm;
 
 use std::env;
 use std::process::ExitCode;
 
 use bench::{BenchError, Extent, ideal};
+use model::Bound;
+use tanodb_actors::protocol::rules::Rules;
 
 const USAGE: &str = "\
 usage: cargo xtask bench handoff|empty [--quick]
+       cargo xtask model [--full]
        cargo xtask swarm --seeds N | --seed N
 
   bench handoff   how fast partitions move, beside the fastest stream of the same entries
   bench empty     how fast partitions move that hold nothing; part of `bench handoff`
     --quick       a tenth of the entries, one run instead of three
+
+  model             every order of events of a small cluster, over the shipped protocol types
+    --full          with larger bounds: minutes, and gigabytes of memory
 
   swarm --seeds N   plays random runs of whole clusters, from seed 0 on, and prints what they were worth;
                     stops at the first that fails, makes it smaller and shows it
@@ -26,6 +33,8 @@ usage: cargo xtask bench handoff|empty [--quick]
 enum XtaskError {
     #[error(transparent)]
     Bench(#[from] BenchError),
+    #[error("a property of a model does not hold")]
+    Model,
     #[error(transparent)]
     Swarm(#[from] swarm::SwarmError),
 }
@@ -38,6 +47,12 @@ fn main() -> ExitCode {
     let outcome: Option<Result<(), XtaskError>> = match words.as_slice() {
         ["bench", what] => bench(what, Extent::Full).map(|done| Ok(done?)),
         ["bench", what, "--quick"] => bench(what, Extent::Quick).map(|done| Ok(done?)),
+        ["model"] => Some(explored(Rules::default(), Bound::Default)),
+        ["model", "--full"] => Some(explored(Rules::default(), Bound::Full)),
+        #[cfg(tanodb_mutants)]
+        ["model", "--mutant", names] => {
+            names.parse().ok().map(|rules| explored(rules, Bound::Default))
+        }
         ["swarm", "--seeds", count] => count.parse().ok().map(|count| Ok(swarm::many(count)?)),
         ["swarm", "--seed", seed] => seed.parse().ok().map(|seed| Ok(swarm::one(seed)?)),
         [ideal::RECEIVER, address] => {
@@ -60,6 +75,10 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn explored(rules: Rules, bound: Bound) -> Result<(), XtaskError> {
+    if model::run(rules, bound) { Ok(()) } else { Err(XtaskError::Model) }
 }
 
 /// `None`: there is no such measurement.
