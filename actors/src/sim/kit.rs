@@ -5,13 +5,20 @@
 
 mod check;
 mod comparing;
+mod counting;
 mod failure;
+mod faults;
 mod merging;
 mod moving;
+mod simulate;
+mod told;
 mod trial;
 
 pub use check::{Check, CheckReport, Points, check_raw_vnode, check_vnode};
 pub use failure::{CheckFailure, Promise};
+pub use faults::Faults;
+pub use simulate::{Report, Rested, SimulateFailure, Simulation, simulate, simulate_raw};
+pub use told::{Heard, Told};
 
 use crate::runtime::rng::Rng;
 

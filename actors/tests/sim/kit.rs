@@ -3,3 +3,4 @@
 mod checked;
 mod flawed;
 mod shelf;
+mod simulated;

@@ -13,6 +13,7 @@ pub enum Place {
     Put(u64, u64),
     Clear(u64),
     Read(u64),
+    Add(u64, u64),
     /// Puts after work elsewhere.
     Later(u64, u64),
     /// Puts, and stops the vnode.
@@ -53,6 +54,13 @@ impl<const SINGLE: bool> Vnode for Shelf<SINGLE> {
                 let number = stored.and_then(|stored| stored.first_chunk().copied());
                 Answer::Reply(number.map(u64::from_be_bytes))
             }
+            Place::Add(place, amount) => {
+                let stored = items.get(&place.to_be_bytes());
+                let number = stored.and_then(|stored| stored.first_chunk().copied());
+                let sum = number.map_or(0, u64::from_be_bytes) + amount;
+                items.put(&place.to_be_bytes(), sum.to_be_bytes().to_vec());
+                Answer::Reply(Some(sum))
+            }
             Place::Later(place, number) => {
                 Answer::Async(Box::new(move || Place::Put(place, number)))
             }
@@ -65,7 +73,7 @@ impl<const SINGLE: bool> Vnode for Shelf<SINGLE> {
 
     fn handle_handoff_command(&mut self, command: &Place) -> HandoffChoice {
         match command {
-            Place::Put(..) | Place::Clear(_) => HandoffChoice::Handle,
+            Place::Put(..) | Place::Clear(_) | Place::Add(..) => HandoffChoice::Handle,
             Place::Later(..) | Place::Stop(_) => HandoffChoice::Forward,
             Place::Read(_) => HandoffChoice::Drop,
         }
@@ -78,6 +86,10 @@ impl<const SINGLE: bool> Vnode for Shelf<SINGLE> {
 
 pub fn shelves() -> VnodeType {
     VnodeType::new("shelves").unwrap()
+}
+
+pub fn hash_of(place: u64) -> RingHash {
+    Shelf::<true>::ring_hash(&place.to_be_bytes())
 }
 
 /// All that a shelf can be told.
