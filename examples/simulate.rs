@@ -16,9 +16,10 @@ use tanodb_actors::{Answer, Class, CommandContext, Items, Partition, RingHash, V
 struct Counter;
 
 #[derive(Serialize, Deserialize)]
-enum Count {
-    Add(u64, u64),
-    Reset(u64),
+struct Count {
+    counter: u64,
+    /// `None` has the counter start again.
+    amount: Option<u64>,
 }
 
 impl Vnode for Counter {
@@ -36,24 +37,15 @@ impl Vnode for Counter {
         _: &CommandContext,
         items: &mut Items<'_>,
     ) -> Answer<u64, Count> {
-        let read = |items: &Items<'_>, key: &[u8]| {
-            items
-                .get(key)
-                .and_then(|bytes| bytes.first_chunk().copied())
-                .map_or(0, u64::from_be_bytes)
-        };
-        match count {
-            Count::Add(counter, amount) => {
-                let sum = read(items, &counter.to_be_bytes()) + amount;
-                items.put(&counter.to_be_bytes(), sum.to_be_bytes().to_vec());
-                Answer::Reply(sum)
-            }
-            Count::Reset(counter) => {
-                let sum = read(items, &counter.to_be_bytes());
-                items.remove(&counter.to_be_bytes());
-                Answer::Reply(sum)
-            }
+        let Count { counter, amount } = count;
+        let key = counter.to_be_bytes();
+        let stored = items.get(&key).and_then(|bytes| bytes.first_chunk().copied());
+        let sum = stored.map_or(0, u64::from_be_bytes) + amount.unwrap_or(0);
+        match amount {
+            Some(_) => items.put(&key, sum.to_be_bytes().to_vec()),
+            None => items.remove(&key),
         }
+        Answer::Reply(sum)
     }
 
     fn ring_hash(key: &[u8]) -> RingHash {
@@ -61,30 +53,30 @@ impl Vnode for Counter {
     }
 }
 
-/// Sometimes a counter starts again from nothing.
 fn anything(draw: &Draw) -> Count {
-    let counter = draw.below(50);
-    if draw.one_in(1, 5) { Count::Reset(counter) } else { Count::Add(counter, draw.below(9)) }
+    let amount = (!draw.one_in(1, 5)).then(|| draw.below(9));
+    Count { counter: draw.below(50), amount }
 }
 
 /// Additions only, so that their sum is known.
 fn additions(draw: &Draw) -> (RingHash, Count) {
     let counter = draw.below(50);
-    (Counter::ring_hash(&counter.to_be_bytes()), Count::Add(counter, 1 + draw.below(9)))
+    let add = Count { counter, amount: Some(1 + draw.below(9)) };
+    (Counter::ring_hash(&counter.to_be_bytes()), add)
 }
 
 /// Every counter holds what was acknowledged, and no more than what was asked.
 fn exact(told: &[Told<Count, u64>], rested: &mut Rested<'_>) -> Result<(), String> {
     let mut sums: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for Told { command, heard, .. } in told {
-        let Count::Add(counter, amount) = command else { continue };
-        let (least, most) = sums.entry(*counter).or_default();
-        *least += if let Heard::Done(_) = heard { *amount } else { 0 };
-        *most += if let Heard::NotExecuted(_) = heard { 0 } else { *amount };
+        let (least, most) = sums.entry(command.counter).or_default();
+        let amount = command.amount.unwrap_or(0);
+        *least += if let Heard::Done(_) = heard { amount } else { 0 };
+        *most += if let Heard::NotExecuted(_) = heard { 0 } else { amount };
     }
     for (counter, (least, most)) in sums {
         let hash = Counter::ring_hash(&counter.to_be_bytes());
-        let sum = rested.ask::<Counter>(hash, &Count::Add(counter, 0))?;
+        let sum = rested.ask::<Counter>(hash, &Count { counter, amount: Some(0) })?;
         if sum < least || sum > most {
             return Err(format!("counter {counter} is {sum}, not {least} to {most}"));
         }
@@ -96,12 +88,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for seed in seeds(5) {
         let checked = check_vnode::<Counter>(&Check::seeded(seed), anything)?;
         let run = simulate::<Counter>(&Simulation::seeded(seed), additions, exact)?;
+        let (crashes, acked, moved) = (checked.crashes, run.acked, run.transfers_completed);
+        let faults: u64 = run.faults.values().sum();
         println!(
-            "seed {seed}: {} crashes survived alone; {} additions exact over {} transfers and {} faults",
-            checked.crashes,
-            run.acked,
-            run.transfers_completed,
-            run.faults.values().sum::<u64>()
+            "seed {seed}: {crashes} crashes; {acked} additions, {moved} moves, {faults} faults"
         );
     }
     Ok(())

@@ -1,15 +1,18 @@
-//! The kit for authors of vnodes: [`check_vnode`] drives one vnode through everything a transfer does to it.
+//! The kit for authors of vnodes: [`check_vnode`] drives one vnode through everything a transfer does to it,
+//! [`simulate`] runs it in a cluster where much goes wrong.
 //!
 //! Owns: what is drawn, what is compared, and what is said when a promise is broken. It needs nothing of the
-//! author but the vnode and a function that draws commands for it.
+//! author but the vnode, a function that draws commands for it, and a check of what clients were told.
 
 mod check;
 mod comparing;
 mod counting;
 mod failure;
 mod faults;
+mod joining;
 mod merging;
 mod moving;
+mod rested;
 mod simulate;
 mod told;
 mod trial;
@@ -17,7 +20,8 @@ mod trial;
 pub use check::{Check, CheckReport, Points, check_raw_vnode, check_vnode};
 pub use failure::{CheckFailure, Promise};
 pub use faults::Faults;
-pub use simulate::{Report, Rested, SimulateFailure, Simulation, simulate, simulate_raw};
+pub use rested::Rested;
+pub use simulate::{Report, SimulateFailure, Simulation, simulate, simulate_raw};
 pub use told::{Heard, Told};
 
 use crate::runtime::rng::Rng;

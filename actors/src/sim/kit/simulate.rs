@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Draw;
 use super::check::encode;
 use super::counting::{Counts, Transfers};
 use super::faults::{Faults, Nemesis};
+use super::joining::admit;
+use super::rested::{Rested, decode};
 use super::told::{Directory, Generator, Heard, Told, Workload};
 use crate::protocol::hash::{RingHash, RingSize};
 use crate::protocol::id::VnodeType;
@@ -26,7 +27,6 @@ use crate::sim::cluster::{Cluster, ClusterSettings, PATIENCE, Pending};
 use crate::sim::failure::Failure;
 use crate::sim::harness::SEED_VARIABLE;
 use crate::sim::trace::Seen;
-use crate::wire::admin::AdminRequest;
 
 /// How failures name what the author has checked.
 const AUTHORS_CHECK: &str = "the author's check";
@@ -35,7 +35,7 @@ const AUTHORS_CHECK: &str = "the author's check";
 const TRIED: &str = "a run tries something";
 
 /// How long nodes may take to come to rest when nothing goes wrong any more, in virtual time.
-const RESTING: Duration = Duration::from_secs(600);
+const RESTING: Duration = Duration::from_secs(300);
 
 /// How long a cluster with a dead member is left alone before it is checked: it does not come to rest.
 const RESTING_MAIMED: Duration = Duration::from_secs(60);
@@ -122,53 +122,6 @@ pub struct SimulateFailure {
     pub seed: u64,
 }
 
-/// The cluster at rest, for the author's check to look at.
-pub struct Rested<'a> {
-    town: &'a mut Cluster,
-    workload: &'a Workload,
-    asked: usize,
-    failure: Option<Failure>,
-}
-
-impl Rested<'_> {
-    /// Asks a command, each time through another node.
-    ///
-    /// # Errors
-    ///
-    /// Why there is no reply, in words.
-    pub fn ask<V: Vnode>(
-        &mut self,
-        hash: RingHash,
-        command: &V::Command,
-    ) -> Result<V::Reply, String> {
-        let reply = self.ask_raw(hash, encode(command))?;
-        decode(&reply).ok_or_else(|| "the reply cannot be read".to_owned())
-    }
-
-    /// Asks an encoded command, each time through another node.
-    ///
-    /// # Errors
-    ///
-    /// Why there is no reply, in words.
-    pub fn ask_raw(&mut self, hash: RingHash, command: Bytes) -> Result<Bytes, String> {
-        let nodes = self.workload.nodes.borrow().clone();
-        self.asked += 1;
-        let Some((_, node)) = nodes.get(self.asked % nodes.len().max(1)).cloned() else {
-            return Err("no node runs".to_owned());
-        };
-        let (name, ask) = (self.workload.name.clone(), self.workload.ask);
-        let asking = async move { node.run(&name, hash, command, ask).await };
-        match self.town.try_ask("the check is answered", asking) {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(failure) => {
-                let what = failure.to_string();
-                self.failure.get_or_insert(failure);
-                Err(what)
-            }
-        }
-    }
-}
-
 /// Runs vnodes of type `V` in a simulated cluster. Clients ask what `commands` draws, each with the hash of the
 /// place where it belongs; when all is at rest, `check` is given what they were told and asks for the rest.
 ///
@@ -215,11 +168,6 @@ pub fn simulate_raw(
         seed: simulation.seed,
     })?;
     Ok(run.report())
-}
-
-fn decode<T: DeserializeOwned>(bytes: &Bytes) -> Option<T> {
-    let nil: &[u8] = &[0xc0];
-    rmp_serde::from_slice(if bytes.is_empty() { nil } else { bytes }).ok()
 }
 
 fn decode_told<V: Vnode>(told: &Told<Bytes, Bytes>) -> Option<Told<V::Command, V::Reply>> {
@@ -284,7 +232,7 @@ impl Run {
     fn play(&mut self) -> Result<(), Failure> {
         let simulation = self.simulation;
         let first = self.start("n1")?;
-        self.workload.nodes.borrow_mut().push(first);
+        self.workload.nodes.borrow_mut().push(("n1".to_owned(), first));
         self.town.chapter("clients work");
         for number in 1..=simulation.clients {
             let draw = Draw::new(self.town.rng(&format!("client {number}")));
@@ -292,18 +240,12 @@ impl Run {
             self.clients.push(client);
         }
         let ends = self.town.elapsed() + simulation.lasts;
-        // The others come in the first half, one batch or two.
-        let mut joiners: Vec<String> = (2..=simulation.nodes).map(|n| format!("n{n}")).collect();
-        let mut joins = Vec::new();
-        while !joiners.is_empty() {
-            self.trouble_until(self.town.elapsed() + self.part_of(simulation.lasts / 4))?;
-            let count = 1 + self.draw.below(joiners.len() as u64);
-            let batch = joiners.drain(..usize::try_from(count).unwrap_or(1)).collect();
-            let is_last = joiners.is_empty();
-            let join = self.join(batch, is_last)?;
-            // Two joins are not staged at once: the second waits for the first.
-            self.trouble_until_done(&join)?;
-            joins.push(join);
+        // The others come in the first half, one after another.
+        let pause =
+            simulation.lasts / u32::try_from(2 * simulation.nodes.max(1)).unwrap_or(u32::MAX);
+        for number in 2..=simulation.nodes {
+            self.trouble_until(self.town.elapsed() + self.part_of(2 * pause))?;
+            self.join(&format!("n{number}"), number == simulation.nodes)?;
         }
         self.trouble_until(ends)?;
         self.rest()
@@ -314,12 +256,11 @@ impl Run {
         Duration::from_millis(self.draw.below(millis))
     }
 
-    fn start(&mut self, name: &str) -> Result<(String, Node), Failure> {
+    fn start(&mut self, name: &str) -> Result<Node, Failure> {
         self.town.try_start(name)?;
-        let why = "it ended at once".to_owned();
-        let lost = || Failure::NotStarted { node: name.to_owned(), why };
-        let node = self.town.find(name).ok_or_else(lost)?;
-        Ok((name.to_owned(), node))
+        let lost =
+            || Failure::NotStarted { node: name.to_owned(), why: "it ended at once".to_owned() };
+        self.town.find(name).ok_or_else(lost)
     }
 
     /// Lets time pass, with faults.
@@ -332,11 +273,32 @@ impl Run {
         Ok(())
     }
 
-    fn trouble_until_done(&mut self, join: &Pending<()>) -> Result<(), Failure> {
+    /// Starts a node and has it join. It may be killed before it is a member, and start anew; the last one may
+    /// die when the first partition is on its way to it.
+    fn join(&mut self, name: &str, is_last: bool) -> Result<(), Failure> {
+        let kills = self.simulation.faults.kills;
+        if kills && self.draw.one_in(1, 3) {
+            self.town.try_start(name)?;
+            self.trouble_until(self.town.elapsed() + self.part_of(Duration::from_secs(1)))?;
+            self.end(name);
+            self.town.wipe(name);
+            self.nemesis.count("joiners killed");
+        }
+        let joiner = self.start(name)?;
+        let Some((_, contact)) = self.workload.nodes.borrow().first().cloned() else {
+            return Err(Failure::InVain { what: "a node runs".to_owned(), waited: Duration::ZERO });
+        };
+        self.town.chapter(&format!("{name} joins"));
+        let workload = self.workload.clone();
+        let joined = self.town.spawn(admit(contact, name.to_owned(), joiner, workload));
+        let is_safe = self.simulation.nodes > 2 && self.workload.class == Class::Single;
+        if kills && is_last && is_safe && self.draw.one_in(1, 4) && self.kill_target(name)? {
+            return Ok(());
+        }
         let ends = self.town.elapsed() + PATIENCE;
-        while !join.is_done() {
+        while !joined.is_done() {
             if self.town.elapsed() > ends {
-                let what = "joiners become members".to_owned();
+                let what = format!("{name} becomes a member");
                 return Err(Failure::InVain { what, waited: PATIENCE });
             }
             self.trouble_until(self.town.elapsed() + Duration::from_millis(100))?;
@@ -344,45 +306,19 @@ impl Run {
         Ok(())
     }
 
-    /// Starts joiners and has them join. Some are killed before they are members, and start anew; of the last
-    /// batch one may die when the first partition is on its way to it.
-    fn join(&mut self, batch: Vec<String>, is_last: bool) -> Result<Pending<()>, Failure> {
-        let mut joining = Vec::new();
-        for name in &batch {
-            if self.simulation.faults.kills && self.draw.one_in(1, 3) {
-                self.town.try_start(name)?;
-                self.trouble_until(self.town.elapsed() + self.part_of(Duration::from_secs(1)))?;
-                self.end(name);
-                self.town.wipe(name);
-                self.nemesis.count("joiners killed");
-            }
-            joining.push(self.start(name)?);
+    /// Waits for the first partition on its way to a node, and ends the node then.
+    fn kill_target(&mut self, name: &str) -> Result<bool, Failure> {
+        let mut is_on_its_way =
+            |seen: &Seen| *seen.node == *name && Counts::is_staging(&seen.event);
+        let within = Duration::from_secs(10);
+        if self.town.advance_until(within, &mut is_on_its_way)?.is_none() {
+            return Ok(false);
         }
-        let Some((_, contact)) = self.workload.nodes.borrow().first().cloned() else {
-            return Err(Failure::InVain { what: "a node runs".to_owned(), waited: Duration::ZERO });
-        };
-        self.town.chapter(&format!("{} join", batch.join(", ")));
-        let pending = self.town.spawn(admit(contact, joining, self.workload.clone()));
-        let is_safe = self.simulation.nodes > 2 && self.workload.class == Class::Single;
-        if self.simulation.faults.kills && is_last && is_safe && self.draw.one_in(1, 4) {
-            self.kill_target(&batch)?;
-        }
-        Ok(pending)
-    }
-
-    /// Waits for the first partition on its way to one of these, and ends that node then.
-    fn kill_target(&mut self, batch: &[String]) -> Result<(), Failure> {
-        let is_on_its_way = |seen: &Seen| {
-            let is_theirs = batch.iter().any(|name| **name == *seen.node);
-            is_theirs && Counts::is_staging(&seen.event)
-        };
-        let found = self.town.advance_until(Duration::from_secs(10), &mut { is_on_its_way })?;
-        let Some(found) = found else { return Ok(()) };
-        self.end(&found.node);
-        self.workload.nodes.borrow_mut().retain(|(name, _)| **name != *found.node);
+        self.end(name);
+        self.workload.nodes.borrow_mut().retain(|(other, _)| other != name);
         self.nemesis.count("targets killed");
         self.is_maimed = true;
-        Ok(())
+        Ok(true)
     }
 
     /// Its process ends, or its machine does.
@@ -407,10 +343,11 @@ impl Run {
         }
         for name in self.town.running() {
             let Some(node) = self.town.find(&name) else { continue };
-            let what = format!("{name} sees everything where the ring wants it");
-            let is_settled =
-                self.town.try_ask(&what, async move { node.settled(RESTING).await })?;
-            if !is_settled {
+            let waits = node.clone();
+            let settling = async move { waits.settled(RESTING).await };
+            if !self.town.try_ask("the cluster comes to rest", settling)? {
+                let ring = self.town.try_ask("a ring", async move { node.ring().await })?;
+                let what = format!("{name} sees everything where the ring wants it: {ring:?}");
                 return Err(Failure::InVain { what, waited: RESTING });
             }
         }
@@ -448,7 +385,7 @@ impl Run {
             return Err(broken(TRIED, what));
         }
         let (town, workload) = (&mut self.town, &self.workload);
-        let mut rested = Rested { town, workload, asked: 0, failure: None };
+        let mut rested = Rested { town, workload, asked: 0, op: 0, failure: None };
         let judged = check(&told, &mut rested);
         match rested.failure.take() {
             Some(failure) => Err(failure),
@@ -478,47 +415,5 @@ impl Run {
             trace_sum: self.town.trace().sum(),
             faults: self.nemesis.counts.clone(),
         }
-    }
-}
-
-/// Has joiners become members, and then take commands: before, each is a cluster of its own. Asks again until
-/// they are: links may be cut and nodes paused.
-async fn admit(contact: Node, mut joiners: Vec<(String, Node)>, workload: Workload) {
-    loop {
-        let Ok(ring) = contact.ring().await else { return };
-        let mut outside = Vec::new();
-        for (name, joiner) in joiners {
-            match joiner.ring().await {
-                Ok(theirs) if theirs.cluster == ring.cluster => {
-                    workload.nodes.borrow_mut().push((name, joiner));
-                }
-                Ok(_) => outside.push((name, joiner)),
-                // One that has ended joins nothing.
-                Err(_) => {}
-            }
-        }
-        if outside.is_empty() {
-            return;
-        }
-        for (name, joiner) in &outside {
-            // It may be staged already, or cannot reach the contact: both are seen below.
-            if let Err(refusal) = joiner.join(contact.address()).await {
-                workload.trace.said(name, format!("cannot join: {}", refusal.reason));
-            }
-        }
-        let committed = match contact.plan().await {
-            Ok(plan) if plan.changes.len() == outside.len() => {
-                contact.commit(plan.id).await.map(|_| ())
-            }
-            Ok(_) => Ok(()),
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = committed {
-            workload.trace.said("operator", format!("cannot commit: {}", refusal.reason));
-            // A joiner whose staging was answered over a link that was cut does not know of it.
-            contact.admin(AdminRequest::Clear).await;
-        }
-        joiners = outside;
-        sleep(Duration::from_millis(200)).await;
     }
 }

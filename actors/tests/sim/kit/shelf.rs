@@ -79,6 +79,11 @@ impl<const SINGLE: bool> Vnode for Shelf<SINGLE> {
         }
     }
 
+    /// One replica may have missed what another has.
+    fn combine(replies: Vec<Option<u64>>) -> Option<Option<u64>> {
+        replies.into_iter().max()
+    }
+
     fn ring_hash(key: &[u8]) -> RingHash {
         key_hash(b"shelf", key)
     }
