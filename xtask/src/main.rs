@@ -15,7 +15,7 @@ use tanodb_actors::protocol::rules::Rules;
 const USAGE: &str = "\
 usage: cargo xtask bench handoff|empty [--quick]
        cargo xtask model [--full]
-       cargo xtask swarm --seeds N | --seed N
+       cargo xtask swarm --seeds N | --seed N | --speed
 
   bench handoff   how fast partitions move, beside the fastest stream of the same entries
   bench empty     how fast partitions move that hold nothing; part of `bench handoff`
@@ -26,7 +26,8 @@ usage: cargo xtask bench handoff|empty [--quick]
 
   swarm --seeds N   plays random runs of whole clusters, from seed 0 on, and prints what they were worth;
                     stops at the first that fails, makes it smaller and shows it
-  swarm --seed N    plays one of them again";
+  swarm --seed N    plays one of them again
+  swarm --speed     how many virtual seconds the simulator plays in a real one";
 
 /// Why a command did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
             names.parse().ok().map(|rules| explored(rules, Bound::Default))
         }
         ["swarm", "--seeds", count] => count.parse().ok().map(|count| Ok(swarm::many(count)?)),
+        ["swarm", "--speed"] => Some(swarm::speed().map_err(Into::into)),
         ["swarm", "--seed", seed] => seed.parse().ok().map(|seed| Ok(swarm::one(seed)?)),
         [ideal::RECEIVER, address] => {
             Some(ideal::receive(address).map_err(|error| XtaskError::Bench(error.into())))

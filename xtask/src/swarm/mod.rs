@@ -12,6 +12,7 @@ mod operators;
 mod plan;
 mod play;
 mod smaller;
+mod speed;
 mod table;
 mod tally;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use play::{Outcome, play};
 use tally::Counts;
+use tanodb_actors::sim::failure::Failure;
 
 /// How often a soak says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
@@ -34,9 +36,17 @@ pub enum SwarmError {
     /// A seed failed; everything about it was printed.
     #[error("seed {0} failed")]
     Failed(u64),
+    /// A measurement did not come to its end.
+    #[error("not measured: {0}")]
+    NotMeasured(Failure),
     /// All went well, but the runs were not worth enough to say so.
     #[error("the runs did not try enough: {0}")]
     NotEnough(String),
+}
+
+/// Prints how fast the simulator runs.
+pub fn speed() -> Result<(), SwarmError> {
+    speed::speed().map_err(SwarmError::NotMeasured)
 }
 
 /// Plays one seed and prints its plan and what came of it.

@@ -10,7 +10,10 @@ use std::time::Duration;
 pub type Who = u8;
 
 /// The nodes' names.
-pub const NAMES: [&str; 9] = ["ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ivy"];
+pub const NAMES: [&str; 20] = [
+    "ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ivy", "jon", "kim", "lea", "max",
+    "nan", "ole", "pia", "rex", "sue", "tom", "uma",
+];
 
 /// The name of a node.
 pub fn name(who: Who) -> &'static str {

@@ -128,7 +128,7 @@ fn broken(invariant: &'static str, what: impl Into<String>) -> Failure {
 }
 
 impl Play {
-    fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan) -> Self {
         let node = NodeSettings {
             ring_size: RingSize::new(plan.ring_size).unwrap_or_default(),
             transfers: TransferSettings {
@@ -173,7 +173,8 @@ impl Play {
         }
     }
 
-    fn run(&mut self) -> Result<(), Failure> {
+    /// Forms the first cluster, and notes what happens when.
+    pub(super) fn begin(&mut self) -> Result<(), Failure> {
         self.cluster.chapter("the founders form a cluster");
         self.found()?;
         self.zero = self.cluster.elapsed();
@@ -191,6 +192,11 @@ impl Play {
                 When::Entered { .. } => self.waiting.push(fault),
             }
         }
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<(), Failure> {
+        self.begin()?;
         self.run_to(self.plan.active)?;
         self.cluster.chapter("everything is mended");
         self.mend_all();
@@ -213,7 +219,7 @@ impl Play {
         self.later(self.now() + wait, due);
     }
 
-    fn run_to(&mut self, end: Duration) -> Result<(), Failure> {
+    pub(super) fn run_to(&mut self, end: Duration) -> Result<(), Failure> {
         loop {
             let now = self.now();
             while let Some(first) = self.agenda.first_entry() {
