@@ -23,6 +23,10 @@ pub enum Action {
         bytes: usize,
     },
     Get(u64),
+    /// Removes; whether it was there.
+    Remove(u64),
+    /// From here on this item cannot be read for a handoff, until it is put anew.
+    Spoil(u64),
     /// How many items were folded between two commands, at most, and commands since the fold began.
     Folded,
     /// Puts, and stops the vnode.
@@ -54,6 +58,7 @@ pub struct Numbers<const SINGLE: bool = false> {
     folded: u64,
     folded_at_once: u64,
     commands: u64,
+    spoiled: Option<u64>,
 }
 
 pub fn numbers() -> VnodeType {
@@ -100,7 +105,10 @@ impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
         self.commands += 1;
         self.folded = 0;
         match command.action {
-            Action::Put(key, value) => put(key, value),
+            Action::Put(key, value) => {
+                self.spoiled = self.spoiled.filter(|spoiled| *spoiled != key);
+                put(key, value)
+            }
             Action::Add(key, amount) => {
                 let stored = items.get(&key.to_be_bytes());
                 let sum = stored.map_or(0, |stored| number(&stored)) + amount;
@@ -139,6 +147,15 @@ impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
             Action::Get(key) => {
                 Answer::Reply(items.get(&key.to_be_bytes()).map(|stored| number(&stored)))
             }
+            Action::Remove(key) => {
+                let was_there = items.get(&key.to_be_bytes()).is_some();
+                items.remove(&key.to_be_bytes());
+                Answer::Reply(Some(u64::from(was_there)))
+            }
+            Action::Spoil(key) => {
+                self.spoiled = Some(key);
+                Answer::Reply(Some(key))
+            }
             Action::Folded => Answer::Reply(Some(self.folded_at_once)),
             Action::PutAndStop(key, value) => {
                 put(key, value);
@@ -171,9 +188,13 @@ impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
 
     fn encode_handoff_item(
         &mut self,
-        _: &[u8],
+        key: &[u8],
         _: &[u8],
     ) -> Result<Option<bytes::Bytes>, CorruptItem> {
+        if self.spoiled.is_some_and(|spoiled| key == spoiled.to_be_bytes()) {
+            let key = number(key).to_string();
+            return Err(CorruptItem { key, detail: "the test spoiled it".to_owned() });
+        }
         self.folded += 1;
         self.folded_at_once = self.folded_at_once.max(self.folded);
         Ok(None)

@@ -8,6 +8,7 @@
 )]
 
 mod kit;
+mod museum;
 #[cfg(tanodb_mutants)]
 mod mutants;
 #[allow(dead_code, reason = "shared with the stories over loopback")]

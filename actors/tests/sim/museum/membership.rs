@@ -1,0 +1,219 @@
+//! Who joins, who commits, and what a disk does meanwhile.
+
+use std::time::Duration;
+
+use tanodb_actors::runtime::observe::Observed;
+use tanodb_actors::sim::cluster::Cluster;
+
+use super::town::{Told, assert_all_is_well, members, play, put_all, settings, until_some_is};
+
+fn epoch(town: &mut Cluster, name: &str) -> u64 {
+    let node = town.node(name);
+    town.ask("a ring", async move { node.ring().await }).unwrap().epoch.0
+}
+
+/// Another join is staged between the plan and its commit. The commit of what was shown changes nothing, and says
+/// why. (M80, M18)
+#[test]
+fn a_plan_that_is_out_of_date_is_not_committed() {
+    play("a_plan_that_is_out_of_date", |seed| {
+        let mut town = members(settings(seed), "ada", &["bob"]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..20, 0, &mut told);
+        let before = epoch(&mut town, "ada");
+        town.start(&["cyd", "dan"]);
+        town.stage_joins("ada", &["cyd"]);
+        let shown = town.plan("ada", 1);
+        town.stage_joins(if seed % 2 == 0 { "ada" } else { "bob" }, &["dan"]);
+        town.plan("ada", 2);
+        let (node, id) = (town.node("ada"), shown.id);
+        let refused = town.ask("a commit", async move { node.commit(id).await });
+        let refusal = refused.expect_err("what was staged is no longer what was shown");
+        assert!(!refusal.reason.is_empty());
+        assert_eq!(epoch(&mut town, "ada"), before);
+        town.chapter("the plan is made again");
+        let (node, id) = (town.node("bob"), town.plan("bob", 2).id);
+        town.ask("a commit", async move { node.commit(id).await }).unwrap();
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+}
+
+/// Four members are cut into halves, and both halves try to commit. Neither does; when the links are back there
+/// is one ring of each number. (M49, M85, M89)
+#[test]
+fn half_of_the_members_decide_nothing() {
+    play("half_of_the_members_decide_nothing", |seed| {
+        let mut town = members(settings(seed), "ada", &["bob", "cyd", "dan"]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..20, 0, &mut told);
+        town.start(&["eve", "fay"]);
+        town.stage_joins("ada", &["eve"]);
+        town.stage_joins("dan", &["fay"]);
+        let plans = [("ada", town.plan("ada", 2).id), ("dan", town.plan("dan", 2).id)];
+        let before = epoch(&mut town, "ada");
+        for one in ["ada", "bob"] {
+            for other in ["cyd", "dan"] {
+                town.cut(one, other);
+            }
+        }
+        for (name, id) in plans {
+            let node = town.node(name);
+            drop(town.spawn(async move { node.commit(id).await }));
+        }
+        town.run_for(Duration::from_secs(20));
+        for name in ["ada", "bob", "cyd", "dan"] {
+            assert_eq!(epoch(&mut town, name), before, "seed {seed}: {name} went on alone");
+        }
+        town.chapter("the halves meet again");
+        town.links(|network| network.heal_all());
+        town.run_for(Duration::from_secs(20));
+        if epoch(&mut town, "ada") == before {
+            let (node, id) = (town.node("ada"), town.plan("ada", 2).id);
+            town.ask("a commit", async move { node.commit(id).await }).unwrap();
+        }
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+}
+
+/// A node is told to join in the first moment of its life. It does, or says that it cannot yet; and everything
+/// ends in one ring. (M84, M59)
+#[test]
+fn a_join_in_the_first_moment_of_a_life_is_refused_or_right() {
+    play("a_join_in_the_first_moment", |seed| {
+        let mut town = members(settings(seed), "ada", &[]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..20, 0, &mut told);
+        town.start_soon("bob");
+        town.start_soon("cyd");
+        town.run_until("bob is there", |town| town.find("bob").is_some());
+        town.stage_joins("ada", &["bob"]);
+        let mut is_staged = false;
+        for _ in 0..100 {
+            if let Some(node) = town.find("cyd") {
+                let contact = town.node("bob").address().to_owned();
+                is_staged = town.ask("a join", async move { node.join(&contact).await }).is_ok();
+            }
+            if is_staged {
+                break;
+            }
+            town.run_for(Duration::from_millis(5));
+            if let Ok(plan) = plan(&mut town) {
+                let node = town.node("ada");
+                let _ = town.ask("a commit", async move { node.commit(plan).await });
+            }
+        }
+        assert!(is_staged, "seed {seed}: cyd was never let in");
+        town.run_for(Duration::from_secs(2));
+        if let Ok(plan) = plan(&mut town) {
+            let node = town.node("ada");
+            let _ = town.ask("a commit", async move { node.commit(plan).await });
+        }
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+}
+
+fn plan(town: &mut Cluster) -> Result<tanodb_actors::protocol::plan::PlanId, ()> {
+    let node = town.node("ada");
+    town.ask("a plan", async move { node.plan().await }).map(|plan| plan.id).map_err(|_| ())
+}
+
+/// What the joiner says does not arrive at its contact, or what it is told does not arrive at the joiner. It
+/// learns of its ring all the same, from others, and soon. (M93)
+#[test]
+fn a_joiner_learns_of_its_ring_over_one_way_links() {
+    play("a_joiner_learns_of_its_ring", |seed| {
+        let mut town = members(settings(seed), "ada", &["bob", "cyd"]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..20, 0, &mut told);
+        town.start(&["dan"]);
+        town.stage_joins("ada", &["dan"]);
+        let shown = town.plan("ada", 1).id;
+        town.plan("bob", 1);
+        let epoch_now = epoch(&mut town, "ada") + 1;
+        let node = town.node("ada");
+        drop(town.spawn(async move { node.commit(shown).await }));
+        town.run_until_seen("a member follows the ring", |seen| {
+            matches!(&seen.event, Observed::RingAdopted { epoch, .. } if epoch.0 == epoch_now)
+        });
+        let (from, to) = if seed % 2 == 0 { ("ada", "dan") } else { ("dan", "ada") };
+        town.links(|network| network.cut_one_way(from, to));
+        let began = town.elapsed();
+        town.run_until("dan follows the ring", |town| epoch(town, "dan") == epoch_now);
+        let took = town.elapsed() - began;
+        assert!(took < Duration::from_secs(30), "seed {seed}: it took {took:?}");
+        town.heal("ada", "dan");
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+}
+
+/// The disk of a member is full when a ring is to be kept there. Nothing moves by a ring that was not kept, and
+/// when there is room again everything does. (M87)
+#[test]
+fn a_full_disk_delays_a_ring_and_loses_nothing() {
+    play("a_full_disk_delays_a_ring", |seed| {
+        let mut town = members(settings(seed), "ada", &["bob"]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..20, 0, &mut told);
+        town.start(&["cyd"]);
+        town.stage_joins("ada", &["cyd"]);
+        let (node, id) = (town.node("ada"), town.plan("ada", 1).id);
+        let commit = town.spawn(async move { node.commit(id).await });
+        town.run_for(Duration::from_micros(seed * 300));
+        let full = if seed % 2 == 0 { "bob" } else { "ada" };
+        town.disk(full).unwrap().fill();
+        town.run_for(Duration::from_secs(15));
+        town.disk(full).unwrap().free();
+        town.run_for(Duration::from_secs(15));
+        drop(commit);
+        if epoch(&mut town, "ada") == 2 {
+            let (node, id) = (town.node("ada"), town.plan("ada", 1).id);
+            town.ask("a commit", async move { node.commit(id).await }).unwrap();
+        }
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+}
+
+/// A member is away for a minute. The others make no rings of it. (M90)
+#[test]
+fn a_member_that_is_away_makes_no_rings() {
+    play("a_member_that_is_away", |seed| {
+        let mut town = members(settings(seed), "ada", &["bob", "cyd"]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..20, 0, &mut told);
+        let before = epoch(&mut town, "ada");
+        town.cut("ada", "cyd");
+        town.cut("bob", "cyd");
+        town.run_for(Duration::from_secs(60));
+        for name in ["ada", "bob", "cyd"] {
+            assert_eq!(epoch(&mut town, name), before);
+        }
+        town.links(|network| network.heal_all());
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+}
+
+/// The connections of the transfers to a joiner break again and again, for a minute. In the end it owns what the
+/// ring gave it. (M41)
+#[test]
+fn a_joiner_whose_transfers_fail_for_long_is_a_member_in_the_end() {
+    play("a_joiner_whose_transfers_fail", |seed| {
+        let mut town = members(settings(seed), "ada", &[]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..60, 0, &mut told);
+        town.join("ada", &["bob"]);
+        until_some_is(&mut town, "Sending");
+        let rng = town.rng("resets");
+        for _ in 0..40 {
+            town.links(|network| network.reset("ada", "bob"));
+            town.run_for(Duration::from_millis(rng.below(4_000)));
+        }
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+}
