@@ -16,6 +16,8 @@ mod document;
 mod handoff;
 #[path = "architecture/limits.rs"]
 mod limits;
+#[path = "architecture/museum.rs"]
+mod museum;
 #[path = "architecture/names.rs"]
 mod names;
 #[path = "architecture/request.rs"]

@@ -28,13 +28,13 @@ fn is_a_path(text: &str) -> bool {
 }
 
 /// A sentence in snake case: the name of a test.
-fn is_a_test(text: &str) -> bool {
+pub fn is_a_test(text: &str) -> bool {
     let is_snake = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     is_snake && text.matches('_').count() >= 3
 }
 
 /// Whether a test of this name is in the text: a function under an attribute that makes it one.
-fn has_test(text: &str, name: &str) -> bool {
+pub fn has_test(text: &str, name: &str) -> bool {
     let Some((above, _)) = text.split_once(&format!("fn {name}(")) else { return false };
     let above = above.trim_end().trim_end_matches("async").trim_end();
     let attribute = above.lines().next_back().unwrap_or_default().trim_start();

@@ -78,6 +78,23 @@ fn number(stored: &[u8]) -> u64 {
     u64::from_be_bytes(*stored.first_chunk::<8>().unwrap())
 }
 
+/// Puts each of the numbers, and says how many.
+fn fill(items: &mut Items<'_>, keys: std::ops::Range<u64>, bytes: usize) -> u64 {
+    for key in keys.clone() {
+        let mut value = key.to_be_bytes().to_vec();
+        value.resize(bytes, 0);
+        items.put(&key.to_be_bytes(), value);
+    }
+    keys.end - keys.start
+}
+
+/// Removes a number, and says whether it was there.
+fn remove(items: &mut Items<'_>, key: u64) -> bool {
+    let was_there = items.get(&key.to_be_bytes()).is_some();
+    items.remove(&key.to_be_bytes());
+    was_there
+}
+
 /// By whom a number was stored that was written with a stamp.
 fn written(stored: &[u8]) -> Option<(Stamp, Dot)> {
     rmp_serde::from_slice(stored.get(8..)?).ok()
@@ -106,7 +123,7 @@ impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
         self.folded = 0;
         match command.action {
             Action::Put(key, value) => {
-                self.spoiled = self.spoiled.filter(|spoiled| *spoiled != key);
+                self.spoiled.take_if(|spoiled| *spoiled == key);
                 put(key, value)
             }
             Action::Add(key, amount) => {
@@ -136,22 +153,11 @@ impl<const SINGLE: bool> Vnode for Numbers<SINGLE> {
                 action: Action::Put(key, value),
                 ..command
             })),
-            Action::Fill { keys, bytes } => {
-                for key in keys.clone() {
-                    let mut value = key.to_be_bytes().to_vec();
-                    value.resize(bytes, 0);
-                    items.put(&key.to_be_bytes(), value);
-                }
-                Answer::Reply(Some(keys.end - keys.start))
-            }
+            Action::Fill { keys, bytes } => Answer::Reply(Some(fill(items, keys, bytes))),
             Action::Get(key) => {
                 Answer::Reply(items.get(&key.to_be_bytes()).map(|stored| number(&stored)))
             }
-            Action::Remove(key) => {
-                let was_there = items.get(&key.to_be_bytes()).is_some();
-                items.remove(&key.to_be_bytes());
-                Answer::Reply(Some(u64::from(was_there)))
-            }
+            Action::Remove(key) => Answer::Reply(Some(remove(items, key).into())),
             Action::Spoil(key) => {
                 self.spoiled = Some(key);
                 Answer::Reply(Some(key))

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use tanodb_actors::runtime::observe::Observed;
-use tanodb_actors::sim::cluster::Cluster;
+use tanodb_actors::sim::cluster::{Cluster, ClusterSettings};
+use tanodb_actors::wire::admin::AdminRequest;
 
-use super::town::{Told, assert_all_is_well, members, play, put_all, settings, until_some_is};
+use super::town::{
+    Told, assert_all_is_well, assert_readable_at, members, play, put_all, settings, until_some_is,
+};
 
 fn epoch(town: &mut Cluster, name: &str) -> u64 {
     let node = town.node(name);
@@ -215,5 +218,87 @@ fn a_joiner_whose_transfers_fail_for_long_is_a_member_in_the_end() {
         }
         town.settle();
         assert_all_is_well(&mut town, &told);
+    });
+}
+
+/// Two operators plan, commit, clear and join through whichever node comes to mind, in an order that the seed
+/// chooses. Whatever is refused and whatever is done, nothing is lost. (M18)
+#[test]
+fn consoles_that_say_anything_in_any_order_lose_nothing() {
+    play("consoles_that_say_anything", |seed| {
+        let mut town = members(settings(seed), "ada", &["bob"]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..40, 0, &mut told);
+        let rng = town.rng("consoles");
+        let (mut joiners, mut shown) = (vec!["dan", "cyd"], Vec::new());
+        for step in 0..30 {
+            let console = if rng.below(2) == 0 { "ada" } else { "bob" };
+            let node = town.node(console);
+            match rng.below(5) {
+                0 => {
+                    let Some(joiner) = joiners.pop() else { continue };
+                    town.start(&[joiner]);
+                    town.stage_joins(console, &[joiner]);
+                }
+                1 => {
+                    let plan = town.ask("a plan", async move { node.plan().await });
+                    shown.extend(plan.ok().map(|plan| plan.id));
+                }
+                2 | 3 => {
+                    let Some(id) = shown.last().copied() else { continue };
+                    let _refused = town.ask("a commit", async move { node.commit(id).await });
+                }
+                _ => {
+                    town.ask("a clear", async move { node.admin(AdminRequest::Clear).await });
+                }
+            }
+            put_all(&mut town, "ada", 0..8, step, &mut told);
+            town.run_for(Duration::from_millis(rng.below(300)));
+        }
+        town.chapter("what is staged in the end is committed");
+        let node = town.node("ada");
+        town.run_for(Duration::from_secs(5));
+        if let Ok(plan) = plan(&mut town) {
+            let _refused = town.ask("a commit", async move { node.commit(plan).await });
+        }
+        town.run_for(Duration::from_secs(60));
+        for name in ["ada", "bob"] {
+            assert_readable_at(&mut town, name, &told);
+        }
+    });
+}
+
+/// Nodes that host no type of vnodes make a cluster, and nothing waits for anything. (M26)
+#[test]
+fn a_cluster_without_any_vnodes_settles() {
+    play("a_cluster_without_any_vnodes", |seed| {
+        let mut town = members(ClusterSettings::new(seed, Vec::new), "ada", &["bob"]);
+        town.join("bob", &["cyd"]);
+        town.settle();
+        for name in ["ada", "bob", "cyd"] {
+            let node = town.node(name);
+            let report = town.ask("transfers", async move { node.transfers().await }).unwrap();
+            assert!(report.waiting.is_empty() && report.active.is_empty(), "{report:?}");
+        }
+        town.assert_rings_agree();
+    });
+}
+
+/// A node that holds items of its own is not let in: they would be discarded, or surface where nobody put them.
+/// Both clusters stay what they are. (L19)
+#[test]
+fn a_node_that_holds_items_of_its_own_is_not_let_in() {
+    play("a_node_that_holds_items", |seed| {
+        let mut town = members(settings(seed), "ada", &[]);
+        let (mut at_ada, mut at_bob) = (Told::new(), Told::new());
+        put_all(&mut town, "ada", 0..20, 0, &mut at_ada);
+        town.start(&["bob"]);
+        put_all(&mut town, "bob", 20..21 + seed, 0, &mut at_bob);
+        let (node, address) = (town.node("bob"), town.node("ada").address().to_owned());
+        let refusal = town.ask("a join", async move { node.join(&address).await }).unwrap_err();
+        let why = "joining would discard them";
+        assert!(refusal.reason.contains(why), "seed {seed}: {refusal}");
+        assert_readable_at(&mut town, "ada", &at_ada);
+        assert_readable_at(&mut town, "bob", &at_bob);
     });
 }
