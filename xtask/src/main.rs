@@ -42,7 +42,8 @@ enum XtaskError {
 
 fn main() -> ExitCode {
     // Nothing unless it is asked for: what simulated nodes log is the same for every run.
-    env_logger::Builder::new().parse_default_env().format_timestamp(None).init();
+    let mut logger = env_logger::Builder::new();
+    logger.filter_level(log::LevelFilter::Off).parse_default_env().format_timestamp(None).init();
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome: Option<Result<(), XtaskError>> = match words.as_slice() {

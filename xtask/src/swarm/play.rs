@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tanodb::kv::{KvVnode, vnode_type};
 use tanodb_actors::protocol::preference::primaries;
+use tanodb_actors::protocol::ring::MemberStatus;
 use tanodb_actors::protocol::time::Moment;
 use tanodb_actors::runtime::items::PageLimits;
 use tanodb_actors::runtime::node::NodeSettings;
@@ -390,11 +391,29 @@ impl Play {
         self.judge()
     }
 
+    /// Nodes that run and are members by their own account.
+    fn listed(&mut self) -> Result<Vec<std::sync::Arc<str>>, Failure> {
+        let mut listed = Vec::new();
+        for running in self.cluster.running() {
+            let Some(node) = self.cluster.find(&running) else { continue };
+            let asked = node.clone();
+            let members = self.cluster.try_ask("members", async move { asked.members().await })?;
+            let me = &node.id().name;
+            let is_listed = members.is_ok_and(|table| {
+                table.members.iter().any(|row| row.node == *me && row.status == MemberStatus::Valid)
+            });
+            if is_listed && self.members().contains(&running) {
+                listed.push(running);
+            }
+        }
+        Ok(listed)
+    }
+
     /// Every key and counter is read once more, each through two nodes.
     fn read_all(&mut self) -> Result<(), Failure> {
         self.cluster.chapter("everything is read again");
         self.clients.told.borrow_mut().unanswered_reads.clear();
-        let running = self.members();
+        let running = self.listed()?;
         for key in 0..super::draw::KEYS {
             for step in [0, 1] {
                 let place = (usize::from(key) + step) % running.len().max(1);

@@ -83,14 +83,19 @@ impl Judged<'_> {
 impl Account {
     /// Whether its ring lists it in this life.
     pub(super) fn is_listed(&self) -> bool {
+        self.lists(self)
+    }
+
+    /// Whether its ring lists another in this life.
+    pub(super) fn lists(&self, other: &Self) -> bool {
         let listed = |row: &&crate::wire::admin::MemberRow| {
-            row.node == self.node && row.status != MemberStatus::Joining
+            row.node == other.node && row.status != MemberStatus::Joining
         };
         self.members
             .members
             .iter()
             .find(listed)
-            .is_some_and(|row| row.incarnation == self.incarnation)
+            .is_some_and(|row| row.incarnation == other.incarnation)
     }
 }
 

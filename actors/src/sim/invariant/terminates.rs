@@ -13,9 +13,14 @@ pub(super) fn at_rest(judged: &Judged<'_>) -> Result<u64, String> {
     if let Some(node) = unexpected {
         return Err(format!("{node} is not what the ring lists, and should be"));
     }
-    let newest = judged.accounts.iter().map(|account| account.ring.epoch).max();
-    if let Some(late) = judged.accounts.iter().find(|it| Some(it.ring.epoch) < newest) {
-        return Err(format!("{} follows ring {}, not {newest:?}", late.name, late.ring.epoch));
+    let newest = judged.accounts.iter().max_by_key(|account| account.ring.epoch);
+    let late = newest.and_then(|newest| {
+        // A joiner that was left out of it is told nothing of it.
+        let mut late = judged.accounts.iter().filter(|it| it.ring.epoch < newest.ring.epoch);
+        late.find(|late| newest.lists(late)).map(|late| (late, newest.ring.epoch))
+    });
+    if let Some((late, epoch)) = late {
+        return Err(format!("{} follows ring {}, not {epoch}", late.name, late.ring.epoch));
     }
     let mut exercised = 0;
     for account in judged.sound() {
