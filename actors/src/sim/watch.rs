@@ -18,6 +18,7 @@ pub(super) struct Watch {
     trace: Trace,
     invariants: Invariants,
     listeners: Vec<Listener>,
+    failed: Option<Failure>,
 }
 
 /// Somebody who wants to hear everything.
@@ -46,6 +47,7 @@ impl Watch {
             trace,
             invariants: Invariants::default(),
             listeners: Vec::new(),
+            failed: None,
         }
     }
 
@@ -65,8 +67,12 @@ impl Watch {
         self.listeners.push(listener);
     }
 
-    /// A node's process has ended.
+    /// A node's process has ended. What it told until then comes first; what is wrong with that is said when it is
+    /// looked at the next time.
     pub(super) fn ended(&mut self, node: &str) {
+        if let Err(failure) = self.look(&mut |_| false) {
+            self.failed.get_or_insert(failure);
+        }
         self.invariants.ended(node);
     }
 
@@ -76,6 +82,9 @@ impl Watch {
         &mut self,
         is_it: &mut dyn FnMut(&Seen) -> bool,
     ) -> Result<Option<Seen>, Failure> {
+        if let Some(failure) = self.failed.take() {
+            return Err(failure);
+        }
         loop {
             let next = self.told.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(seen) = next else { return Ok(None) };
