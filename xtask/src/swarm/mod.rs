@@ -8,6 +8,7 @@ mod breaking;
 mod clients;
 mod counter;
 mod draw;
+mod judge;
 mod operators;
 mod plan;
 mod play;

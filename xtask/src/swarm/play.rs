@@ -7,21 +7,19 @@ use std::time::Duration;
 
 use tanodb::kv::{KvVnode, vnode_type};
 use tanodb_actors::protocol::preference::primaries;
-use tanodb_actors::protocol::ring::MemberStatus;
 use tanodb_actors::protocol::time::Moment;
 use tanodb_actors::runtime::items::PageLimits;
 use tanodb_actors::runtime::node::NodeSettings;
 use tanodb_actors::runtime::ring_manager::TransferSettings;
 use tanodb_actors::sim::cluster::{Cluster, ClusterSettings};
 use tanodb_actors::sim::failure::Failure;
-use tanodb_actors::sim::invariant::{Rest, check_at_rest};
 use tanodb_actors::sim::network::NetworkSettings;
 use tanodb_actors::{ItemsKind, RingSize};
 
-use super::clients::{Clients, Late, counter_hash_of, counter_name, key_hash_of, key_name};
+use super::clients::{Clients, counter_hash_of, counter_name, key_hash_of, key_name};
 use super::counter::{Counter, counters};
 use super::operators;
-use super::plan::{Ask, Asked, Broken, Change, Changed, NAMES, Plan, Quality, When, name};
+use super::plan::{Ask, Broken, Change, Changed, NAMES, Plan, Quality, When, name};
 use super::tally::Counts;
 use super::tracker::{Entered, Tracker};
 
@@ -122,10 +120,6 @@ fn network(quality: Quality) -> NetworkSettings {
             ..usual
         },
     }
-}
-
-fn broken(invariant: &'static str, what: impl Into<String>) -> Failure {
-    Failure::Broken { invariant, what: what.into() }
 }
 
 impl Play {
@@ -271,7 +265,7 @@ impl Play {
     }
 
     /// Who runs and is in the cluster: a node that has not joined is a cluster of its own.
-    fn members(&self) -> Vec<std::sync::Arc<str>> {
+    pub(super) fn members(&self) -> Vec<std::sync::Arc<str>> {
         let tracker = self.tracker.borrow();
         let founders = usize::from(self.plan.founders);
         let is_member = |node: &std::sync::Arc<str>| {
@@ -371,124 +365,6 @@ impl Play {
                 told.counters.data_lost(&counter_name(counter), now);
             }
         }
-    }
-
-    // ---- at rest -----------------------------------------------------------------------------------
-
-    fn rest(&mut self) -> Result<(), Failure> {
-        self.cluster.chapter("everything comes to rest");
-        let rest = Rest { lost: self.dead.clone(), plan: None };
-        check_at_rest(&mut self.cluster, &rest)?;
-        if self.dead.is_empty() {
-            let now = Moment::START.plus(self.cluster.elapsed());
-            self.clients.told.borrow_mut().history.settled(now);
-        }
-        if self.clients.under_way() > 0 {
-            let what = format!("{} requests have no answer", self.clients.under_way());
-            return Err(broken("Answered", what));
-        }
-        self.read_all()?;
-        self.judge()
-    }
-
-    /// Nodes that run and are members by their own account.
-    fn listed(&mut self) -> Result<Vec<std::sync::Arc<str>>, Failure> {
-        let mut listed = Vec::new();
-        for running in self.cluster.running() {
-            let Some(node) = self.cluster.find(&running) else { continue };
-            let asked = node.clone();
-            let members = self.cluster.try_ask("members", async move { asked.members().await })?;
-            let me = &node.id().name;
-            let is_listed = members.is_ok_and(|table| {
-                table.members.iter().any(|row| row.node == *me && row.status == MemberStatus::Valid)
-            });
-            if is_listed && self.members().contains(&running) {
-                listed.push(running);
-            }
-        }
-        Ok(listed)
-    }
-
-    /// Every key and counter is read once more, each through two nodes.
-    fn read_all(&mut self) -> Result<(), Failure> {
-        self.cluster.chapter("everything is read again");
-        self.clients.told.borrow_mut().unanswered_reads.clear();
-        let running = self.listed()?;
-        for key in 0..super::draw::KEYS {
-            for step in [0, 1] {
-                let place = (usize::from(key) + step) % running.len().max(1);
-                let Some(node) = running.get(place).and_then(|name| self.cluster.find(name)) else {
-                    continue;
-                };
-                let what = Asked::Get { key, strict: true };
-                let task = self.clients.task(node, 200, what);
-                self.cluster.spawn(task);
-            }
-        }
-        for counter in 0..super::draw::COUNTERS {
-            let place = usize::from(counter) % running.len().max(1);
-            let Some(node) = running.get(place).and_then(|name| self.cluster.find(name)) else {
-                continue;
-            };
-            let task = self.clients.total(node, counter);
-            self.cluster.spawn(task);
-        }
-        self.cluster.advance(Duration::from_secs(20))
-    }
-
-    fn note_restamped(&mut self) {
-        let mut told = self.clients.told.borrow_mut();
-        let told = &mut *told;
-        let tracker = self.tracker.borrow();
-        for (op, write) in &told.writes {
-            if tracker.restamped.contains(op) {
-                told.history.restamped(write);
-            }
-        }
-    }
-
-    fn judge(&mut self) -> Result<(), Failure> {
-        self.note_restamped();
-        let told = self.clients.told.borrow();
-        if let Some(late) = told.late.iter().find(|late| !self.was_paused(late)) {
-            return Err(broken(
-                "Answered",
-                format!(
-                    "{} answered after {:?}: {}",
-                    late.node,
-                    late.until - late.from,
-                    late.answer
-                ),
-            ));
-        }
-        if let Some(unanswered) = told.unanswered_reads.first().filter(|_| self.dead.is_empty()) {
-            return Err(broken("Answered", format!("at rest, {unanswered}")));
-        }
-        let verdict = told.history.check();
-        self.counts.checked = verdict.checked;
-        if let Some(violation) = verdict.violations.first() {
-            use tanodb_actors::sim::history::Violation;
-            let invariant = match violation {
-                Violation::Lost { .. } | Violation::Phantom { .. } => "AckDurable",
-                Violation::Resurrected { .. } => "NoResurrect",
-            };
-            return Err(broken(invariant, violation.to_string()));
-        }
-        let verdict = told.counters.check();
-        self.counts.counted = verdict.checked;
-        match verdict.violations.first() {
-            Some(violation) => Err(broken("ExactlyOnce", violation.to_string())),
-            None => Ok(()),
-        }
-    }
-
-    /// A process that stands still answers when it goes on.
-    fn was_paused(&self, late: &Late) -> bool {
-        self.pauses.iter().any(|pause| {
-            late.node.starts_with(&format!("{}@", name(pause.who)))
-                && pause.from <= late.until
-                && late.from <= pause.until
-        })
     }
 
     fn count(&mut self) {
