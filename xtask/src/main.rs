@@ -10,12 +10,13 @@ use std::process::ExitCode;
 
 use bench::{BenchError, Extent, ideal};
 use model::Bound;
+use swarm::mutants;
 use tanodb_actors::protocol::rules::Rules;
 
 const USAGE: &str = "\
 usage: cargo xtask bench handoff|empty [--quick]
        cargo xtask model [--full]
-       cargo xtask swarm --seeds N | --seed N | --speed
+       cargo xtask swarm --seeds N | --seed N | --speed | --mutants [NAMES]
 
   bench handoff   how fast partitions move, beside the fastest stream of the same entries
   bench empty     how fast partitions move that hold nothing; part of `bench handoff`
@@ -27,7 +28,9 @@ usage: cargo xtask bench handoff|empty [--quick]
   swarm --seeds N   plays random runs of whole clusters, from seed 0 on, and prints what they were worth;
                     stops at the first that fails, makes it smaller and shows it
   swarm --seed N    plays one of them again
-  swarm --speed     how many virtual seconds the simulator plays in a real one";
+  swarm --speed     how many virtual seconds the simulator plays in a real one
+  swarm --mutants   builds itself with bugs that can be switched on, and has such runs find each of them;
+                    NAMES: some of them only, separated by commas, a pair with a + between";
 
 /// Why a command did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,8 @@ enum XtaskError {
     Model,
     #[error(transparent)]
     Swarm(#[from] swarm::SwarmError),
+    #[error(transparent)]
+    Mutants(#[from] mutants::MutantsError),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +63,10 @@ fn main() -> ExitCode {
         ["swarm", "--seeds", count] => count.parse().ok().map(|count| Ok(swarm::many(count)?)),
         ["swarm", "--speed"] => Some(swarm::speed().map_err(Into::into)),
         ["swarm", "--seed", seed] => seed.parse().ok().map(|seed| Ok(swarm::one(seed)?)),
+        ["swarm", "--mutants"] => Some(mutants::build_and_hunt("").map_err(Into::into)),
+        ["swarm", "--mutants", names] => Some(mutants::build_and_hunt(names).map_err(Into::into)),
+        #[cfg(tanodb_mutants)]
+        [mutants::HUNT, names] => Some(mutants::hunt::all(names).map_err(Into::into)),
         [ideal::RECEIVER, address] => {
             Some(ideal::receive(address).map_err(|error| XtaskError::Bench(error.into())))
         }

@@ -48,6 +48,13 @@ impl Verdict {
     pub(crate) fn holds(&self) -> bool {
         self.0.iter().all(|run| run.failed.is_empty())
     }
+
+    /// The first model in which a property does not hold, and the property.
+    #[cfg(tanodb_mutants)]
+    pub(crate) fn first_failed(&self) -> Option<(&'static str, &'static str)> {
+        let of = |run: &Run| run.failed.first().map(|failed| (run.name, failed.property));
+        self.0.iter().find_map(of)
+    }
 }
 
 /// Explores the models by given rules until a property does not hold.

@@ -9,6 +9,7 @@ mod clients;
 mod counter;
 mod draw;
 mod judge;
+pub mod mutants;
 mod operators;
 mod plan;
 mod play;

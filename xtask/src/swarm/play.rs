@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tanodb::kv::{KvVnode, vnode_type};
 use tanodb_actors::protocol::preference::primaries;
+use tanodb_actors::protocol::rules::Rules;
 use tanodb_actors::protocol::time::Moment;
 use tanodb_actors::runtime::items::PageLimits;
 use tanodb_actors::runtime::node::NodeSettings;
@@ -92,7 +93,12 @@ pub(super) struct Paused {
 
 /// Plays a plan to its end.
 pub fn play(plan: &Plan) -> Outcome {
-    let mut play = Play::new(plan.clone());
+    play_under(plan, Rules::default())
+}
+
+/// Plays a plan to its end with nodes that decide by these rules.
+pub fn play_under(plan: &Plan, rules: Rules) -> Outcome {
+    let mut play = Play::new(plan.clone(), rules);
     let result = play.run();
     play.count();
     let account = match &result {
@@ -123,8 +129,9 @@ fn network(quality: Quality) -> NetworkSettings {
 }
 
 impl Play {
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan, rules: Rules) -> Self {
         let node = NodeSettings {
+            rules,
             ring_size: RingSize::new(plan.ring_size).unwrap_or_default(),
             transfers: TransferSettings {
                 limit: plan.transfer_limit,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tanodb_actors::protocol::rules::Rules;
 use tanodb_actors::sim::failure::Failure;
 
 use super::draw::KEYS;
@@ -18,7 +19,7 @@ const RING_SIZE: u32 = 64;
 pub fn speed() -> Result<(), Failure> {
     println!("  nodes  partitions  requests/s  virtual s   real s  virtual s per real s");
     for (nodes, rate, seconds) in CASES {
-        let mut play = Play::new(plan(nodes, rate, seconds));
+        let mut play = Play::new(plan(nodes, rate, seconds), Rules::default());
         let real = play.timed()?.as_secs_f64();
         let ratio = seconds as f64 / real;
         println!(
