@@ -5,6 +5,7 @@ use std::time::Duration;
 use tanodb_actors::protocol::due::{RETRY_AFTER, RETRY_AFTER_MAX};
 use tanodb_actors::protocol::hash::{RING_SIZE_MAX, RING_SIZE_MIN};
 use tanodb_actors::protocol::liveness::Patience;
+use tanodb_actors::protocol::pace::PACE_TIME;
 use tanodb_actors::protocol::quorum::REPLICAS_MAX;
 use tanodb_actors::protocol::receiver::WINDOW_BYTES;
 use tanodb_actors::protocol::request::{PAUSE_MAX, PAUSE_MIN, RESTAMPS_MAX};
@@ -58,6 +59,7 @@ fn the_table_of_limits_is_that_of_the_constants() {
             "protocol/due.rs",
         ),
         ("bytes of parts not acknowledged", bytes(WINDOW_BYTES), "protocol/receiver.rs"),
+        ("the same: what was acknowledged lately within", time(PACE_TIME), "protocol/pace.rs"),
         (
             "changes of one command that are queued for the stream",
             CHANGES_AT_ONCE_MAX.to_string(),

@@ -19,7 +19,8 @@ fn the_senders_table_is_that_of_the_machine() {
         ("PartRead", On::PartRead { sequence: 2, bytes: 4 }),
         ("NothingToRead", On::NothingToRead),
         ("MoreToRead", On::MoreToRead),
-        ("Received", On::Received { sequence: 1 }),
+        ("Received", On::Received { sequence: 1, pace_bytes: 100 }),
+        ("Received (part)", On::Received { sequence: 0, pace_bytes: 100 }),
         ("Fenced", On::Fenced { fence: 1, tail_bytes: 0 }),
         ("FenceNotYet", On::FenceNotYet),
         ("FenceOk", On::FenceOk { fence: 1 }),
@@ -58,7 +59,8 @@ fn senders() -> Vec<(&'static str, Sender)> {
         &step(&offered, On::Accepted { window_bytes: 10 }),
         On::PartRead { sequence: 1, bytes: 12 },
     );
-    let fencing = step(&reading, On::NothingToRead);
+    let draining = step(&reading, On::NothingToRead);
+    let fencing = step(&draining, On::Received { sequence: 1, pace_bytes: 100 });
     let idle = step(&fencing, On::FenceNotYet);
     let proving = step(&fencing, On::Fenced { fence: 1, tail_bytes: 0 });
     let repairing = step(&proving, On::FenceDiffers { fence: 1 });
@@ -74,6 +76,7 @@ fn senders() -> Vec<(&'static str, Sender)> {
         ("Streaming", reading),
         ("Streaming (c)", full),
         ("Streaming (w)", idle),
+        ("Draining", draining),
         ("Fencing", fencing),
         ("Proving", proving.clone()),
         ("Proving (3)", proving_last),

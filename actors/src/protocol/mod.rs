@@ -15,6 +15,7 @@ pub mod id;
 pub mod liveness;
 #[cfg(tanodb_mutants)]
 pub mod mutant;
+pub mod pace;
 pub mod plan;
 pub mod preference;
 pub mod quorum;

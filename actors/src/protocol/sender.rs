@@ -2,74 +2,33 @@
 //!
 //! The sender pulls parts (pages of the fold, and changes behind its cursor) out of the vnode, one at a time
 //! and only while the target has credit, so nothing grows without bound. When the vnode has nothing more to
-//! send it asks the vnode for the fence. What the target answers to the fence ends the sender's work: the
-//! grant is a matter between the two vnodes.
+//! send and the target has stored all that was sent, it asks the vnode for the fence: nobody executes the vnode's
+//! commands from then on, so nothing long may lie before the fence. What the target answers to the fence ends the
+//! sender's work: the grant is a matter between the two vnodes.
 //!
 //! ```text
-//! Dialling -> Offered -> Streaming -> Fencing -> Proving -> Confirmed
-//!                            ^            |         |  ^
-//!                            +------------+         v  |
-//!                             not yet: more      Repairing
-//!                             to send first
+//! Dialling -> Offered -> Streaming -> Draining -> Fencing -> Proving -> Confirmed
+//!                            ^                       |         |  ^
+//!                            +-----------------------+         v  |
+//!                             not yet: more to send         Repairing
+//!                             first
 //! ```
 //! Every state goes to Ended when the connection, the peer or the vnode ends it. The same machine sends
 //! hints home: there the fence closes the generation instead of the vnode.
 
 #[cfg(test)]
 mod exploration;
-
-use std::collections::BTreeMap;
+mod flow;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::flow::Flow;
 #[cfg(tanodb_mutants)]
 use crate::protocol::mutant::Mutant;
 use crate::protocol::rules::Rules;
 
 /// Repairs of a difference found at the fence before the transfer is given up.
 pub const REPAIRS_MAX: u32 = 3;
-
-/// What is under way on the stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Flow {
-    /// Bytes the target takes beyond what it has acknowledged.
-    window_bytes: u64,
-    /// Parts sent and not acknowledged, with their bytes.
-    in_flight: BTreeMap<u64, u64>,
-    /// Sum of the above.
-    in_flight_bytes: u64,
-    /// Whether the vnode was asked for a part and has not answered.
-    is_reading: bool,
-}
-
-impl Flow {
-    fn has_credit(&self) -> bool {
-        self.in_flight.is_empty() || self.in_flight_bytes < self.window_bytes
-    }
-
-    fn sent(&mut self, sequence: u64, bytes: u64) {
-        self.in_flight.insert(sequence, bytes);
-        self.in_flight_bytes = self.in_flight_bytes.saturating_add(bytes);
-    }
-
-    fn received(&mut self, up_to: u64) {
-        while let Some(entry) = self.in_flight.first_entry() {
-            if *entry.key() > up_to {
-                break;
-            }
-            self.in_flight_bytes = self.in_flight_bytes.saturating_sub(entry.remove());
-        }
-    }
-
-    /// Asks for the next part, if there is credit and nobody has asked.
-    fn read(&mut self) -> Vec<Effect> {
-        if self.is_reading || !self.has_credit() {
-            return vec![];
-        }
-        self.is_reading = true;
-        vec![Effect::ReadPart]
-    }
-}
 
 /// Where a sender stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,6 +39,8 @@ pub enum Sender {
     Offered,
     /// Sends pages and changes.
     Streaming(Flow),
+    /// Has sent what there was, and waits until the target has stored it.
+    Draining(Flow),
     /// Has asked the vnode for the fence.
     Fencing {
         /// What is under way.
@@ -153,6 +114,8 @@ pub enum Event {
     Received {
         /// Its number.
         sequence: u64,
+        /// Bytes that may be under way from now on: see [`crate::protocol::pace`].
+        pace_bytes: u64,
     },
     /// The vnode is fenced; `tail_bytes` are sent with this step, if any.
     Fenced {
@@ -185,11 +148,17 @@ pub enum Effect {
     /// Log that the transfer starts.
     LogStart,
     /// Ask the vnode for the next part.
-    ReadPart,
+    ReadPart {
+        /// Most bytes of a page; one item is always read.
+        bytes_max: u64,
+    },
     /// Send the part that was read, or the tail.
     SendPart,
     /// Ask the vnode for the fence.
-    AskFence,
+    AskFence {
+        /// Most bytes that may go with it; if more waits, it is sent before.
+        tail_bytes_max: u64,
+    },
     /// Send the fence.
     SendFence,
     /// Have the vnode find out what differs; parts read from now on repair it.
@@ -234,6 +203,15 @@ fn ended(failure: Failure) -> Step {
     Step { next: Sender::Ended, effects: vec![Effect::ReportEnded(failure)] }
 }
 
+/// The fence is asked for when the target has stored all that was sent.
+fn fence_when_drained(flow: Flow) -> Step {
+    if !flow.is_drained() {
+        return moved(Sender::Draining(flow), vec![]);
+    }
+    let effects = vec![flow.ask_fence()];
+    moved(Sender::Fencing { flow, repairs: 0 }, effects)
+}
+
 impl Sender {
     /// Answers one event.
     pub fn step(self, event: Event) -> Step {
@@ -247,12 +225,15 @@ impl Sender {
         if event == Event::Failed(Failure::Silent) && rules.breaks(Mutant::SilenceIgnored) {
             return ignored(self);
         }
-        use Sender::{Confirmed, Dialling, Ended, Fencing, Offered, Proving, Repairing, Streaming};
+        use Sender::{
+            Confirmed, Dialling, Draining, Ended, Fencing, Offered, Proving, Repairing, Streaming,
+        };
         match self {
             state @ (Confirmed(_) | Ended) => ignored(state),
             state @ (Dialling
             | Offered
             | Streaming(_)
+            | Draining(_)
             | Fencing { .. }
             | Proving { .. }
             | Repairing { .. }) => match event {
@@ -261,7 +242,7 @@ impl Sender {
                 Event::PartRead { sequence, bytes } => state.on_part_read(sequence, bytes),
                 Event::NothingToRead => state.on_nothing_to_read(),
                 Event::MoreToRead => state.on_more_to_read(),
-                Event::Received { sequence } => state.on_received(sequence),
+                Event::Received { sequence, pace_bytes } => state.on_received(sequence, pace_bytes),
                 Event::Fenced { fence, tail_bytes } => {
                     let step = state.on_fenced(fence, tail_bytes);
                     #[cfg(tanodb_mutants)]
@@ -283,6 +264,7 @@ impl Sender {
             Self::Dialling => moved(Self::Offered, vec![Effect::SendOffer]),
             state @ (Self::Offered
             | Self::Streaming(_)
+            | Self::Draining(_)
             | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Repairing { .. }
@@ -294,13 +276,14 @@ impl Sender {
     fn on_accepted(self, window_bytes: u64) -> Step {
         match self {
             Self::Offered => {
-                let mut flow = Flow { window_bytes, ..Flow::default() };
+                let mut flow = Flow::of(window_bytes);
                 let mut effects = vec![Effect::LogStart];
                 effects.extend(flow.read());
                 moved(Self::Streaming(flow), effects)
             }
             Self::Dialling
             | Self::Streaming(_)
+            | Self::Draining(_)
             | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Repairing { .. }
@@ -328,6 +311,7 @@ impl Sender {
             }
             state @ (Self::Dialling
             | Self::Offered
+            | Self::Draining(_)
             | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Confirmed(_)
@@ -337,20 +321,21 @@ impl Sender {
 
     fn on_nothing_to_read(self) -> Step {
         match self {
-            // What is in flight is at most one window, and the tail will be little.
             Self::Streaming(mut flow) if flow.is_reading => {
                 flow.is_reading = false;
-                moved(Self::Fencing { flow, repairs: 0 }, vec![Effect::AskFence])
+                fence_when_drained(flow)
             }
-            // The vnode answers the end of a repair with the raised fence.
+            // The vnode answers the end of a repair with the raised fence. It is fenced: waiting gains nothing.
             Self::Repairing { mut flow, repairs } if flow.is_reading => {
                 flow.is_reading = false;
-                moved(Self::Fencing { flow, repairs }, vec![Effect::AskFence])
+                let effects = vec![flow.ask_fence()];
+                moved(Self::Fencing { flow, repairs }, effects)
             }
             state @ (Self::Streaming(_)
             | Self::Repairing { .. }
             | Self::Dialling
             | Self::Offered
+            | Self::Draining(_)
             | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Confirmed(_)
@@ -366,6 +351,7 @@ impl Sender {
             }
             state @ (Self::Dialling
             | Self::Offered
+            | Self::Draining(_)
             | Self::Fencing { .. }
             | Self::Proving { .. }
             | Self::Repairing { .. }
@@ -374,24 +360,28 @@ impl Sender {
         }
     }
 
-    fn on_received(self, sequence: u64) -> Step {
+    fn on_received(self, sequence: u64, pace_bytes: u64) -> Step {
         match self {
             Self::Streaming(mut flow) => {
-                flow.received(sequence);
+                flow.received(sequence, pace_bytes);
                 let effects = flow.read();
                 moved(Self::Streaming(flow), effects)
             }
+            Self::Draining(mut flow) => {
+                flow.received(sequence, pace_bytes);
+                fence_when_drained(flow)
+            }
             Self::Repairing { mut flow, repairs } => {
-                flow.received(sequence);
+                flow.received(sequence, pace_bytes);
                 let effects = flow.read();
                 moved(Self::Repairing { flow, repairs }, effects)
             }
             Self::Fencing { mut flow, repairs } => {
-                flow.received(sequence);
+                flow.received(sequence, pace_bytes);
                 moved(Self::Fencing { flow, repairs }, vec![])
             }
             Self::Proving { mut flow, fence, repairs } => {
-                flow.received(sequence);
+                flow.received(sequence, pace_bytes);
                 moved(Self::Proving { flow, fence, repairs }, vec![])
             }
             Self::Dialling | Self::Offered | Self::Confirmed(_) | Self::Ended => {
@@ -406,6 +396,7 @@ impl Sender {
             state @ (Self::Dialling
             | Self::Offered
             | Self::Streaming(_)
+            | Self::Draining(_)
             | Self::Repairing { .. }
             | Self::Proving { .. }
             | Self::Confirmed(_)
@@ -426,6 +417,7 @@ impl Sender {
             state @ (Self::Dialling
             | Self::Offered
             | Self::Streaming(_)
+            | Self::Draining(_)
             | Self::Proving { .. }
             | Self::Repairing { .. }
             | Self::Confirmed(_)
@@ -442,6 +434,7 @@ impl Sender {
             | Self::Dialling
             | Self::Offered
             | Self::Streaming(_)
+            | Self::Draining(_)
             | Self::Fencing { .. }
             | Self::Repairing { .. }
             | Self::Confirmed(_)
@@ -465,6 +458,7 @@ impl Sender {
             | Self::Dialling
             | Self::Offered
             | Self::Streaming(_)
+            | Self::Draining(_)
             | Self::Fencing { .. }
             | Self::Repairing { .. }
             | Self::Confirmed(_)

@@ -50,6 +50,8 @@ pub struct Stream<C> {
     is_sender_waiting: bool,
     /// The fence was asked for and refused: changes are sent as they come until it becomes possible.
     is_fence_refused: bool,
+    /// Most bytes that go with the fence.
+    tail_bytes_max: u64,
     rules: Rules,
 }
 
@@ -63,6 +65,7 @@ impl<C> Default for Stream<C> {
             repairs: VecDeque::new(),
             is_sender_waiting: false,
             is_fence_refused: false,
+            tail_bytes_max: TAIL_BYTES_MAX,
             rules: Rules::default(),
         }
     }
@@ -140,8 +143,7 @@ impl<C> Stream<C> {
 
     /// What to read now. After [`Next::Nothing`] the sender waits: see [`Stream::wakes_sender`].
     pub fn next_part(&mut self) -> Next<C> {
-        let goes_with_fence =
-            self.has_ended() && !self.is_fence_refused && self.waiting_bytes <= TAIL_BYTES_MAX;
+        let goes_with_fence = self.has_ended() && !self.is_fence_refused && self.has_short_tail();
         if !self.waiting.is_empty() && !goes_with_fence {
             self.sequence += 1;
             return Next::Changes(self.take_waiting());
@@ -222,6 +224,18 @@ impl<C> Stream<C> {
     /// Sends these ranges again.
     pub fn repair(&mut self, ranges: impl IntoIterator<Item = ItemRange>) {
         self.repairs.extend(ranges);
+    }
+
+    /// No more than this goes with the fence, nor more than [`TAIL_BYTES_MAX`]: the way to the target takes no more
+    /// in a moment. What waits beyond that is sent before the fence.
+    pub fn limit_tail(&mut self, bytes_max: u64) {
+        self.tail_bytes_max = bytes_max.min(TAIL_BYTES_MAX);
+    }
+
+    /// Whether no more waits than may go with the fence.
+    #[must_use]
+    pub fn has_short_tail(&self) -> bool {
+        self.waiting_bytes <= self.tail_bytes_max
     }
 
     /// The number of the last part.
@@ -366,6 +380,21 @@ mod tests {
         stream.note([(position(3), 10, 3)]);
         stream.fence_refused(true);
         assert_eq!(stream.next_part(), Next::Changes(vec![3]), "while a predecessor is waited for");
+    }
+
+    #[test]
+    fn what_is_too_much_for_the_fence_is_sent_before_it() {
+        let mut stream = Stream::without_fold();
+        stream.note([(position(1), 10, 1)]);
+        assert_eq!(stream.next_part(), Next::Nothing);
+        stream.limit_tail(9);
+        assert!(!stream.has_short_tail());
+        stream.fence_refused(false);
+        assert!(stream.wakes_sender(false));
+        assert_eq!(stream.next_part(), Next::Changes(vec![1]));
+        stream.note([(position(2), 9, 2)]);
+        assert_eq!(stream.next_part(), Next::Nothing);
+        assert!(stream.has_short_tail());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::protocol::id::{NodeId, TransferId};
+use crate::protocol::pace::Pace;
 use crate::protocol::rules::Rules;
 use crate::protocol::sender::{Effect, Event, Failure, REPAIRS_MAX, Sender};
 use crate::protocol::time::Moment;
@@ -66,6 +67,7 @@ pub struct HandoffSender {
     heard: Moment,
     objects_sent: u64,
     bytes_sent: u64,
+    pace: Pace,
     /// In words, what the last failure was.
     because: Option<CancelReason>,
 }
@@ -104,6 +106,7 @@ impl HandoffSender {
             heard: now,
             objects_sent: 0,
             bytes_sent: 0,
+            pace: Pace::default(),
             because: None,
         }
     }
@@ -148,9 +151,11 @@ impl HandoffSender {
                 self.say(&TransferMessage::Offer(offer), ctx);
             }
             Effect::LogStart => self.log_start(),
-            Effect::ReadPart => self.ask_vnode(SenderAsk::Read),
+            Effect::ReadPart { bytes_max } => self.ask_vnode(SenderAsk::Read { bytes_max }),
             Effect::SendPart => self.send_part(ctx),
-            Effect::AskFence => self.ask_vnode(SenderAsk::Fence),
+            Effect::AskFence { tail_bytes_max } => {
+                self.ask_vnode(SenderAsk::Fence { tail_bytes_max });
+            }
             Effect::SendFence => self.send_fence(ctx),
             Effect::PlanRepair => {}
             Effect::ReportConfirmed(fence) => {
@@ -184,7 +189,9 @@ impl HandoffSender {
     fn send_part(&mut self, ctx: &mut Context<Self>) {
         let Some(part) = self.part.take() else { return };
         self.objects_sent += part.count;
-        self.bytes_sent += part.items.len() as u64;
+        let bytes = part.items.len() as u64;
+        self.bytes_sent += bytes;
+        self.pace.sent(part.sequence, bytes, self.duty.env.clock.now());
         match part_frame(&part) {
             Ok(frame) => self.write(frame, ctx),
             Err(error) => {
@@ -278,7 +285,8 @@ impl HandoffSender {
                     objects: self.objects_sent,
                     bytes: self.bytes_sent,
                 });
-                self.happened(Event::Received { sequence }, ctx);
+                let pace_bytes = self.pace.received(sequence, self.heard);
+                self.happened(Event::Received { sequence, pace_bytes }, ctx);
             }
             TransferMessage::FenceOk { fence } => self.happened(Event::FenceOk { fence }, ctx),
             TransferMessage::FenceDiffers { fence, buckets } => {

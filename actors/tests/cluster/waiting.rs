@@ -77,29 +77,3 @@ fn a_type_that_only_some_nodes_host_holds_nothing_up() {
         assert!(report.ended.iter().all(|row| row.cancelled.is_none()), "{report:?}");
     });
 }
-
-#[test]
-fn a_fence_that_is_not_answered_soon_gives_the_commands_back_to_the_source() {
-    run(async {
-        let mut town = Town::of("ada").await;
-        let size = town.settings.ring_size;
-        for partition in size.partitions() {
-            let key = keys_in(size, partition).next().unwrap();
-            town.fill("ada", key, 1, 64 * 1024).await;
-        }
-        // The fence goes behind the item, which does not arrive.
-        town.roads.stop_transfers("ada", "bob", 20_000);
-        town.join("ada", &["bob"]).await;
-        let mut fenced = None;
-        until("a vnode is fenced", async || {
-            let report = town.transfers("ada").await;
-            let row = report.active.iter().find(|row| row.state == "Fenced");
-            fenced = row.and_then(|row| size.partition_at(row.partition));
-            fenced.is_some()
-        })
-        .await;
-        let key = keys_in(size, fenced.unwrap()).next().unwrap();
-        town.put("ada", key, 7).await;
-        assert_eq!(town.get("ada", key).await, Some(7));
-    });
-}

@@ -18,7 +18,8 @@ fn events() -> Vec<Event> {
     for number in 1..=5 {
         all.extend([
             Event::PartRead { sequence: number, bytes: 1 },
-            Event::Received { sequence: number },
+            Event::Received { sequence: number, pace_bytes: 1 },
+            Event::Received { sequence: number, pace_bytes: u64::MAX },
             Event::Fenced { fence: number, tail_bytes: 0 },
             Event::Fenced { fence: number, tail_bytes: 1 },
             Event::FenceOk { fence: number },
@@ -40,7 +41,7 @@ struct Ghost {
 
 fn flow(state: &Sender) -> Option<&Flow> {
     match state {
-        Sender::Streaming(flow) => Some(flow),
+        Sender::Streaming(flow) | Sender::Draining(flow) => Some(flow),
         Sender::Fencing { flow, .. }
         | Sender::Proving { flow, .. }
         | Sender::Repairing { flow, .. } => Some(flow),
@@ -91,8 +92,8 @@ fn account(event: &Event, effects: &[Effect], ghost: &mut Ghost) {
     }
     for effect in effects {
         match effect {
-            Effect::ReadPart | Effect::PlanRepair => ghost.reads_owed += 1,
-            Effect::AskFence => ghost.fences_asked += 1,
+            Effect::ReadPart { .. } | Effect::PlanRepair => ghost.reads_owed += 1,
+            Effect::AskFence { .. } => ghost.fences_asked += 1,
             Effect::SendFence => ghost.fence_sent = true,
             Effect::ReportConfirmed(_) => {
                 assert!(ghost.fence_sent, "nothing is confirmed before a fence was sent");
@@ -125,12 +126,17 @@ fn every_sequence_keeps_within_the_window_and_reports_once() {
             let mut ghost = ghost.clone();
             let step = state.clone().step(event);
             account(&event, &step.effects, &mut ghost);
+            let asks = step.effects.iter().any(|it| matches!(it, Effect::AskFence { .. }));
+            let is_first = !matches!(state, Sender::Repairing { .. });
+            if let (true, true, Some(flow)) = (asks, is_first, flow(&step.next)) {
+                assert!(flow.is_drained(), "nothing long lies before the fence");
+            }
             if seen.insert((step.next.clone(), ghost.clone())) {
                 open.push_back((step.next, ghost, depth + 1));
             }
         }
     }
-    assert_eq!(names_len(&seen), 8, "every state is reached");
+    assert_eq!(names_len(&seen), 9, "every state is reached");
     assert!(deepest >= 6);
 }
 
@@ -144,6 +150,7 @@ fn names_len(seen: &BTreeSet<(Sender, Ghost)>) -> usize {
         Sender::Repairing { .. } => 5,
         Sender::Confirmed(_) => 6,
         Sender::Ended => 7,
+        Sender::Draining(_) => 8,
     };
     seen.iter().map(|(state, _)| name(state)).collect::<BTreeSet<_>>().len()
 }
@@ -155,7 +162,7 @@ fn a_difference_is_repaired_three_times_and_then_given_up() {
         let step = sender.step(Event::FenceDiffers { fence: 4 });
         assert_eq!(step.effects, [Effect::PlanRepair], "repair {repair}");
         let step = step.next.step(Event::NothingToRead);
-        assert_eq!(step.effects, [Effect::AskFence]);
+        assert!(matches!(step.effects[..], [Effect::AskFence { .. }]));
         sender = step.next.step(Event::Fenced { fence: 4, tail_bytes: 0 }).next;
     }
     let step = sender.step(Event::FenceDiffers { fence: 4 });

@@ -35,6 +35,15 @@ impl Default for PageLimits {
     }
 }
 
+impl PageLimits {
+    /// The same, with no more bytes than these.
+    #[must_use]
+    pub fn within(self, bytes_max: u64) -> Self {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        Self { bytes: self.bytes.min(bytes_max), ..self }
+    }
+}
+
 /// The items at the start of a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnginePage {

@@ -332,11 +332,12 @@ impl VnodeActor {
                 going.sender = Some(sender);
                 return;
             }
-            SenderAsk::Read => {
+            SenderAsk::Read { bytes_max } => {
                 if going.way.sequence() == 0 {
                     told(transfer, chapter::FOLD_REQUEST, &[&partition]);
                 }
                 let range = going.way.rest().cloned();
+                let limits = limits.within(bytes_max);
                 match range.map(|range| set.container.page(&range, limits)) {
                     Some(Ok(page)) => {
                         let RawPage { items, count, until } = page;
@@ -356,7 +357,7 @@ impl VnodeActor {
                     None => SenderTold::Nothing,
                 }
             }
-            SenderAsk::Fence => {
+            SenderAsk::Fence { tail_bytes_max: _ } => {
                 let (fence, summary) = going.way.fence();
                 let fenced = SenderTold::Fenced { fence, tail: None, summary };
                 #[cfg(tanodb_mutants)]

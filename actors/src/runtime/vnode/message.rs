@@ -228,9 +228,15 @@ pub enum SenderAsk {
     /// Here I am.
     Started(Recipient<SenderTold>),
     /// The next part.
-    Read,
+    Read {
+        /// Most bytes of a page; one item is always read.
+        bytes_max: u64,
+    },
     /// The fence.
-    Fence,
+    Fence {
+        /// Most bytes of changes that may go with it.
+        tail_bytes_max: u64,
+    },
     /// Find out what differs from these bucket sums, and repair it.
     Repair(Bytes),
     /// The target holds everything up to the fence.

@@ -81,8 +81,8 @@ impl Handler<SenderAsked> for VnodeActor {
                     sending.sender = Some(sender);
                 }
             }
-            SenderAsk::Read => self.read_part(transfer, ctx),
-            SenderAsk::Fence => self.fence_asked(transfer, ctx),
+            SenderAsk::Read { bytes_max } => self.read_part(transfer, bytes_max, ctx),
+            SenderAsk::Fence { tail_bytes_max } => self.fence_asked(transfer, tail_bytes_max, ctx),
             SenderAsk::Repair(buckets) => self.repair(&buckets, ctx),
             SenderAsk::Confirmed(fence) => {
                 let _ = self.happened(Event::FenceConfirmed { transfer, fence }, ctx);
@@ -101,8 +101,10 @@ impl VnodeActor {
             SenderAsk::Ended(reason) => {
                 self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled: Some(reason) });
             }
-            SenderAsk::Read | SenderAsk::Fence | SenderAsk::Repair(_) | SenderAsk::Confirmed(_) => {
-            }
+            SenderAsk::Read { .. }
+            | SenderAsk::Fence { .. }
+            | SenderAsk::Repair(_)
+            | SenderAsk::Confirmed(_) => {}
         }
     }
 
@@ -133,7 +135,7 @@ impl VnodeActor {
         });
     }
 
-    fn read_part(&mut self, transfer: TransferId, ctx: &mut Context<Self>) {
+    fn read_part(&mut self, transfer: TransferId, bytes_max: u64, ctx: &mut Context<Self>) {
         let is_first = self.sending.as_ref().is_some_and(|sending| sending.stream.sequence() == 0);
         if is_first && self.owned.as_mut().is_some_and(|owned| !owned.is_empty()) {
             told(transfer, chapter::FOLD_REQUEST, &[&self.shown()]);
@@ -145,13 +147,19 @@ impl VnodeActor {
                 let part = delta(sequence, &changes);
                 self.tell_sender(SenderTold::Part(part));
             }
-            Next::Page(range) => self.read_page(transfer, &range, ctx),
+            Next::Page(range) => self.read_page(transfer, &range, bytes_max, ctx),
             Next::Nothing => self.tell_sender(SenderTold::Nothing),
         }
     }
 
-    fn read_page(&mut self, transfer: TransferId, range: &ItemRange, ctx: &mut Context<Self>) {
-        let limits = self.links.settings.page;
+    fn read_page(
+        &mut self,
+        transfer: TransferId,
+        range: &ItemRange,
+        bytes_max: u64,
+        ctx: &mut Context<Self>,
+    ) {
+        let limits = self.links.settings.page.within(bytes_max);
         let partition = self.shown();
         let (Some(owned), Some(sending)) = (&mut self.owned, &mut self.sending) else { return };
         let page = owned.page(range, limits);
@@ -188,15 +196,16 @@ impl VnodeActor {
         }
     }
 
-    fn fence_asked(&mut self, transfer: TransferId, ctx: &mut Context<Self>) {
-        let Some(sending) = &self.sending else { return };
+    fn fence_asked(&mut self, transfer: TransferId, tail_bytes_max: u64, ctx: &mut Context<Self>) {
+        let Some(sending) = &mut self.sending else { return };
+        sending.stream.limit_tail(tail_bytes_max);
         let fence = sending.stream.sequence_of_fence();
         let event = if let Handoff::Fenced { .. } = &self.handoff {
             Event::FenceRaised { transfer, fence }
-        } else if sending.stream.has_ended() {
+        } else if sending.stream.has_ended() && sending.stream.has_short_tail() {
             Event::FenceAsked { transfer, fence }
         } else {
-            // A big change has moved the cursor back: there is more to fold first.
+            // A big change has moved the cursor back, or more waits than may go with the fence.
             return self.fence_not_yet(false);
         };
         if self.happened(event, ctx) == Err(Ignored::NotYet) {
@@ -257,7 +266,7 @@ impl VnodeActor {
         }
         let transfer = self.handoff.outgoing().map(|outgoing| outgoing.transfer);
         if let Some(transfer) = transfer {
-            self.read_part(transfer, ctx);
+            self.read_part(transfer, u64::MAX, ctx);
         }
     }
 

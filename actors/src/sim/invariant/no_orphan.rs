@@ -28,8 +28,12 @@ pub(super) fn at_rest(judged: &Judged<'_>) -> Result<u64, String> {
 fn is_orphan(judged: &Judged<'_>, account: &Account, row: &PartitionRow) -> bool {
     match row.container.as_str() {
         "owned" | "lost" => false,
-        // The grant may have been on its way when the source was lost: this may be the only copy.
-        "staging" => judged.lost.is_empty() || row.state != "Holding",
+        // The grant may have been on its way when the source was lost: this may be the only copy. And a source that
+        // is only silent may go on with what it has sent.
+        "staging" => {
+            let is_awaited = judged.is_stalled(&row.vnode_type, row.partition);
+            judged.lost.is_empty() || (row.state != "Holding" && !is_awaited)
+        }
         "retained" => true,
         // Hints wait for an owner that is lost, or for one that waits for a lost member itself.
         _ => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tanodb_actors::RingSize;
 use tanodb_actors::sim::invariant::{Rest, check_at_rest};
 
 use super::town::{
@@ -187,6 +188,44 @@ fn a_slow_link_needs_one_attempt() {
         until_some_is(&mut town, "Sending");
         town.links(|network| network.limit("ada", "bob", Some(8_000)));
         town.settle();
+        let node = town.node("ada");
+        let ended = town.ask("transfers", async move { node.transfers().await }).unwrap().ended;
+        assert!(ended.len() == 4, "seed {seed}: {ended:?}");
+        assert!(ended.iter().all(|row| row.cancelled.is_none()), "seed {seed}: {ended:?}");
+        town.links(|network| network.limit("ada", "bob", None));
+        assert_all_is_well(&mut town, &told);
+    });
+}
+
+/// The way to the target takes 32 to 64 KiB a second, so that two megabytes in four partitions need a minute. They
+/// need no second attempt either, and all the while clients write and are answered in time. (M29)
+#[test]
+fn big_partitions_get_over_a_slow_link_in_one_attempt() {
+    play("big_partitions_get_over_a_slow_link", |seed| {
+        let mut settings = settings(seed);
+        settings.node.page.items = 256;
+        let mut town = members(settings, "ada", &[]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..16, 0, &mut told);
+        for (partition, more) in RingSize::new(8).unwrap().partitions().zip(1..) {
+            let keys = 1_000 * more..1_000 * more + 250;
+            let fill = Action::Fill { keys, bytes: 2_000 };
+            tell(&mut town, "ada", some_keys_in(partition, 1)[0], fill);
+        }
+        town.links(|network| network.limit("ada", "bob", Some((32 + 2 * (seed % 17)) * 1024)));
+        town.join("ada", &["bob"]);
+        let (node, within) = (town.node("ada"), Duration::from_secs(400));
+        let settled = town.spawn(async move { node.settled(within).await });
+        let mut round = 0;
+        let settled = loop {
+            if let Some(settled) = settled.take() {
+                break settled;
+            }
+            round += 1;
+            put_all(&mut town, "ada", 0..16, round, &mut told);
+            town.run_for(Duration::from_secs(2));
+        };
+        assert!(settled, "seed {seed}: it goes on for ever");
         let node = town.node("ada");
         let ended = town.ask("transfers", async move { node.transfers().await }).unwrap().ended;
         assert!(ended.len() == 4, "seed {seed}: {ended:?}");

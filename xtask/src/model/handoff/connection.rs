@@ -78,10 +78,10 @@ impl Turn<'_> {
             match effect {
                 sender::Effect::SendOffer => self.send_offer(transfer),
                 sender::Effect::LogStart => {}
-                sender::Effect::ReadPart => {
+                sender::Effect::ReadPart { bytes_max: _ } => {
                     self.with_link(transfer, |link| link.asked = Some(Asked::Part));
                 }
-                sender::Effect::AskFence => {
+                sender::Effect::AskFence { tail_bytes_max: _ } => {
                     self.with_link(transfer, |link| link.asked = Some(Asked::Fence));
                 }
                 sender::Effect::SendPart => {
@@ -252,7 +252,10 @@ impl Turn<'_> {
                 }
                 receiver::Effect::SendReceived(sequence) => {
                     if self.world.link(transfer).is_some_and(|link| !link.is_cut) {
-                        self.sender_happened(transfer, sender::Event::Received { sequence });
+                        self.sender_happened(
+                            transfer,
+                            sender::Event::Received { sequence, pace_bytes: u64::MAX },
+                        );
                     }
                 }
                 receiver::Effect::Compare(fence) => {
