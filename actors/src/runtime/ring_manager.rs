@@ -421,6 +421,7 @@ impl Handler<RepairTick> for RingManager {
 
     fn handle(&mut self, _: RepairTick, ctx: &mut Self::Context) {
         self.expire_slots(ctx);
+        self.ask_about_join(ctx);
         self.consider(ctx);
         self.repair_later(ctx);
     }

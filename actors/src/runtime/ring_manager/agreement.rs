@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::RingManager;
+use super::membership::Membership;
 use crate::protocol::agreement::{Answer, Ask, Persist};
 use crate::protocol::gossip::Part;
 use crate::protocol::ring::Ring;
@@ -71,7 +72,10 @@ impl RingManager {
         reply: Reply<PeerMessage>,
         ctx: &mut Context<Self>,
     ) {
-        if ring.cluster() != self.gossip.cluster() || !ring.lists(self.me()) {
+        // Who has begun to go back to a cluster of its own does not come any more.
+        let comes = matches!(self.membership, Membership::Staged { .. })
+            || self.ring().is_member(&self.me().name);
+        if !comes || ring.cluster() != self.gossip.cluster() || !ring.lists(self.me()) {
             let refused = Some(format!("{} is not the node that was staged", self.me()));
             reply.answer(PeerMessage::CandidateStored { refused });
             return;

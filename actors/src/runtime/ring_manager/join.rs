@@ -1,4 +1,4 @@
-//! The joiner's conversation with a member: fetch the ring, stage the join.
+//! The joiner's conversation with a member: stage the join, fetch the ring; and later, whether it is staged still.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,6 +69,16 @@ impl JoinFailed {
             }
             Self::NotDurable(_) => "free or repair the disk of this node, then try again",
         }
+    }
+}
+
+/// Asks a member what it knows, as a joiner may that is in no cluster, or in one that does not know it any more.
+pub(super) async fn fetch(env: &Env, address: &str, hello: &Hello) -> Result<Part, String> {
+    let dialled = dial(env, address, hello, ConnectionLimits::default()).await;
+    let (mut connection, _) = dialled.map_err(|error| error.to_string())?;
+    match ask(env, &mut connection, 1, &PeerMessage::FetchRing).await? {
+        PeerMessage::Gossip(part) => Ok(*part),
+        _ => Err("an answer that does not fit".to_owned()),
     }
 }
 

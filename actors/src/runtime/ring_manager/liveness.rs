@@ -18,6 +18,7 @@ impl Handler<LivenessChanged> for RingManager {
         for node in gone {
             self.cancel_towards(&node, ctx);
         }
+        self.ask_about_join(ctx);
         self.consider(ctx);
     }
 }

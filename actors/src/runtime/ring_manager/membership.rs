@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::admin::refused;
-use super::join::{JoinFailed, Joined, fetch_and_stage};
+use super::join::{JoinFailed, Joined, fetch, fetch_and_stage};
 use super::{RING_RECORD, RingManager};
 use crate::protocol::agreement::Acceptor;
 use crate::protocol::gossip::{AddressRecord, Gossip, Held, News, Part};
@@ -68,10 +68,16 @@ impl RingManager {
             return;
         }
         let Some(own) = self.own_ring() else {
-            reply.answer(refused(
-                "Failed: This node is already a member of a cluster",
-                "join a node that is in no cluster yet; 'tanodb member-status' shows this one's",
-            ));
+            reply.answer(match self.membership {
+                Membership::Settled => refused(
+                    "Failed: This node is already a member of a cluster",
+                    "join a node that is in no cluster yet; 'tanodb member-status' shows this one's",
+                ),
+                Membership::Joining { .. } | Membership::Staged { .. } => refused(
+                    "Failed: This node is joining a cluster already",
+                    "commit the join there, or clear it with 'tanodb cluster clear'",
+                ),
+            });
             return;
         };
         self.membership = Membership::Joining { own };
@@ -116,12 +122,7 @@ impl RingManager {
         let known = known.map(|(name, record)| (name.to_string(), record.address.clone()));
         let address = known.into_iter().find(|(name, _)| *name == contact);
         let address = address.map_or_else(|| contact.clone(), |(_, address)| address);
-        let hello = Hello {
-            purpose: Purpose::Join,
-            protocol: PROTOCOL_VERSION,
-            from: Some(self.introduction()),
-            to: None,
-        };
+        let hello = self.hello_of_joiner();
         let (env, voter) = (self.links.env.clone(), self.identity.voter);
         let types = self.types.clone();
         let joining = async move { fetch_and_stage(&env, &address, hello, voter, types).await };
@@ -129,6 +130,15 @@ impl RingManager {
             Ok(joined) => actor.adopt_cluster(joined, reply, ctx),
             Err(failed) => actor.join_failed(reply, &failed),
         }));
+    }
+
+    fn hello_of_joiner(&self) -> Hello {
+        Hello {
+            purpose: Purpose::Join,
+            protocol: PROTOCOL_VERSION,
+            from: Some(self.introduction()),
+            to: None,
+        }
     }
 
     fn join_failed(&mut self, reply: Reply<AdminAnswer>, failed: &JoinFailed) {
@@ -178,6 +188,9 @@ impl RingManager {
             Membership::Joining { own } | Membership::Staged { own } => Arc::clone(own),
             Membership::Settled => Arc::clone(self.ring()),
         };
+        if ring.cluster() != self.gossip.cluster() {
+            self.candidate = None;
+        }
         self.links.host.do_send(ForgetVnodes { joined: ring.cluster() });
         self.start_over(ring, Some(&part), ctx);
         self.membership = Membership::Staged { own };
@@ -210,6 +223,31 @@ impl RingManager {
         self.gossip.announce(record)
     }
 
+    /// Members drop the links to a joiner that is not staged any more, or that a ring has left out, maybe before
+    /// they could tell it. So a joiner to which no member talks asks one of them, whichever, as a stranger may.
+    pub(super) fn ask_about_join(&self, ctx: &mut Context<Self>) {
+        let Membership::Staged { .. } = &self.membership else { return };
+        let me = &self.me().name;
+        if self.up.iter().any(|name| name != me) {
+            return;
+        }
+        let known = self.gossip.addresses().iter();
+        let members = known.filter(|(name, _)| *name != me && self.ring().is_member(name));
+        let addresses: Vec<String> = members.map(|(_, record)| record.address.clone()).collect();
+        let number = self.links.env.rng.below(addresses.len().max(1) as u64);
+        let address = usize::try_from(number).ok().and_then(|number| addresses.get(number));
+        let Some(address) = address.cloned() else { return };
+        let (env, hello) = (self.links.env.clone(), self.hello_of_joiner());
+        let asking = async move {
+            let fetched = fetch(&env, &address, &hello).await;
+            fetched.map_err(|error| log::info!(address, error:%; "no word about the staged join"))
+        };
+        ctx.spawn(asking.into_actor(self).map(|part, actor, ctx| match part {
+            Ok(part) if part.cluster == actor.gossip.cluster() => actor.learn(part, ctx),
+            Ok(_) | Err(()) => {}
+        }));
+    }
+
     /// Looks whether a staged join was committed or cleared.
     pub(super) fn check_membership(&mut self, ctx: &mut Context<Self>) {
         let Membership::Staged { own } = &self.membership else { return };
@@ -221,19 +259,43 @@ impl RingManager {
             self.candidate = None;
             return;
         }
-        if self.staged_nodes().contains(self.me()) {
+        let own = Arc::clone(own);
+        if !self.is_left_out() {
             return;
         }
-        if self.candidate.is_some_and(|epoch| epoch > self.ring().epoch()) {
-            // The ring that makes this node a member may be decided already, and just not known here.
+        let counting = self.links.host.send(ObserveVnodes).into_actor(self);
+        ctx.spawn(counting.map(move |rows, actor, ctx| {
+            // It was given nothing by a ring that does not list it. Should it hold something all the same, it is
+            // not this node's to drop.
+            if rows.iter().flatten().any(|row| row.objects > 0) {
+                log::error!("the staged join was cleared, but this node holds items; it waits");
+            } else if actor.is_left_out() {
+                actor.go_back(own, ctx);
+            }
+        }));
+    }
+
+    /// Whether a join was staged that is not any more, and no ring lists this node or may yet.
+    fn is_left_out(&self) -> bool {
+        let Membership::Staged { .. } = &self.membership else { return false };
+        if self.ring().is_member(&self.me().name) || self.staged_nodes().contains(self.me()) {
+            return false;
+        }
+        // The ring that makes this node a member may be decided already, and just not known here.
+        let may_be_member = self.candidate.is_some_and(|epoch| epoch > self.ring().epoch());
+        if may_be_member {
             log::warn!(
                 "the staged join was cleared, but a commit may be under way; waiting for the next ring"
             );
-            return;
         }
+        !may_be_member
+    }
+
+    /// Becomes the cluster of its own again that it was before it was staged to join another.
+    fn go_back(&mut self, own: Arc<Ring>, ctx: &mut Context<Self>) {
         log::warn!("the staged join was cleared; this node is on its own again");
-        let own = Arc::clone(own);
         self.membership = Membership::Settled;
+        self.candidate = None;
         let saved = records::save(self.links.env.disk.as_ref(), RING_RECORD, own.as_ref());
         ctx.spawn(saved.into_actor(self).map(move |saved, actor, ctx| {
             if let Err(error) = saved {

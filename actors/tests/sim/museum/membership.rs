@@ -123,6 +123,105 @@ fn plan(town: &mut Cluster) -> Result<tanodb_actors::protocol::plan::PlanId, ()>
     town.ask("a plan", async move { node.plan().await }).map(|plan| plan.id).map_err(|_| ())
 }
 
+/// Whether a node is on its own: the only member of its ring.
+fn is_alone(town: &mut Cluster, name: &str) -> bool {
+    let node = town.node(name);
+    let members = town.ask("members", async move { node.members().await }).unwrap().members;
+    members.len() == 1 && members[0].node.as_str() == format!("{name}@sim")
+}
+
+/// A join is cleared while nobody can tell the joiner. Once it can ask again it becomes a cluster of its own, speaks
+/// for all of it, and may join anew.
+#[test]
+fn a_joiner_whose_join_was_cleared_behind_its_back_is_on_its_own_again() {
+    play("a_joiner_whose_join_was_cleared", |seed| {
+        let mut town = members(settings(seed), "ada", &["bob"]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..20, 0, &mut told);
+        town.start(&["dan"]);
+        town.stage_joins("ada", &["dan"]);
+        town.run_for(Duration::from_millis(seed * 100));
+        town.chapter("dan hears of nothing");
+        town.cut("ada", "dan");
+        town.cut("bob", "dan");
+        let node = town.node("bob");
+        town.run_until("bob knows of the join", |town| {
+            let node = node.clone();
+            let members = town.ask("members", async move { node.members().await }).unwrap();
+            members.members.len() == 3
+        });
+        town.ask("a clear", async move { node.admin(AdminRequest::Clear).await });
+        let is_another_decided = seed % 2 == 0;
+        if is_another_decided {
+            town.join("bob", &["eve"]);
+        }
+        town.run_for(Duration::from_secs(30));
+        town.chapter("the links are back");
+        town.links(|network| network.heal_all());
+        town.run_until("dan is on its own", |town| is_alone(town, "dan"));
+        let rows = town.partitions().into_iter();
+        let of_dan = rows.filter(|row| row.node.as_str() == "dan@sim" && row.container == "owned");
+        assert_eq!(of_dan.count(), 8, "seed {seed}: it speaks for all of its cluster");
+        town.chapter("dan joins anew");
+        town.stage_joins("ada", &["dan"]);
+        let (node, id) = (town.node("ada"), town.plan("ada", 1).id);
+        town.ask("a commit", async move { node.commit(id).await }).unwrap();
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+}
+
+/// A joiner is shown the ring that makes it a member, and hears nothing more. Whether that ring is decided or another
+/// one, without it: it is a member then, or on its own, and never in between.
+#[test]
+fn a_joiner_that_was_shown_a_ring_is_a_member_or_on_its_own() {
+    let (mut let_in, mut left_out) = (0, 0);
+    play("a_joiner_that_was_shown_a_ring", |seed| {
+        let mut town = members(settings(seed), "ada", &["bob", "cyd"]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..20, 0, &mut told);
+        town.start(&["dan", "eve"]);
+        town.stage_joins("ada", &["dan"]);
+        let (node, id) = (town.node("ada"), town.plan("ada", 1).id);
+        town.plan("bob", 1);
+        let commit = town.spawn(async move { node.commit(id).await });
+        town.run_for(Duration::from_micros(2_000 + seed * 700));
+        town.chapter("ada hears nobody, and nobody dan");
+        for (one, other) in [("ada", "bob"), ("ada", "cyd"), ("ada", "dan")] {
+            town.cut(one, other);
+        }
+        town.cut("bob", "dan");
+        town.cut("cyd", "dan");
+        town.run_for(Duration::from_secs(20));
+        drop(commit);
+        town.chapter("the others decide a ring without them");
+        let node = town.node("bob");
+        town.ask("a clear", async move { node.admin(AdminRequest::Clear).await });
+        let (node, address) = (town.node("eve"), town.node("bob").address().to_owned());
+        let _ = town.ask("a join", async move { node.join(&address).await });
+        town.run_for(Duration::from_secs(2));
+        let node = town.node("bob");
+        if let Ok(plan) = town.ask("a plan", async move { node.plan().await }) {
+            let node = town.node("bob");
+            let _ = town.ask("a commit", async move { node.commit(plan.id).await });
+        }
+        town.links(|network| network.heal_all());
+        town.run_for(Duration::from_secs(60));
+        let node = town.node("bob");
+        let members = town.ask("members", async move { node.members().await }).unwrap().members;
+        if members.iter().any(|row| row.node.as_str() == "dan@sim") {
+            let_in += 1;
+        } else {
+            left_out += 1;
+            assert!(is_alone(&mut town, "dan"), "seed {seed}: dan is nowhere");
+        }
+        town.settle();
+        assert_readable_at(&mut town, "bob", &told);
+    });
+    let is_whole = std::env::var("TANODB_SEED").is_err();
+    assert!(!is_whole || (let_in > 0 && left_out > 0), "{let_in} let in, {left_out} left out");
+}
+
 /// What the joiner says does not arrive at its contact, or what it is told does not arrive at the joiner. It
 /// learns of its ring all the same, from others, and soon. (M93)
 #[test]
