@@ -106,6 +106,9 @@ impl Tracker {
             Observed::RingAdopted { cluster, .. } => {
                 if self.cluster == Some(*cluster) {
                     self.members.insert(Arc::clone(&seen.node));
+                } else {
+                    // A joiner that was only staged founds its own at its next start.
+                    self.members.remove(&seen.node);
                 }
                 self.rings += 1;
                 None

@@ -15,6 +15,13 @@ use crate::wire::message::{Hello, Introduction, Joiner, PeerMessage, kind};
 /// How long the member may take for each answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
+/// How long after the first try a join may be tried again whose answer was lost. With the last answer's wait this is
+/// within the patience of whoever asked for the join.
+const AGAIN_WITHIN: Duration = Duration::from_secs(8);
+
+/// Pause before such a try.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
 /// What a joiner comes back with.
 pub(super) struct Joined {
     /// All that the member knows.
@@ -45,6 +52,9 @@ pub(super) enum JoinFailed {
     /// The member refused to stage it.
     #[error("{0}")]
     NotStaged(String),
+    /// The member was asked to stage it, and the answer was lost.
+    #[error("Failed: '{contact}' may have staged the join, but its answer did not arrive ({why})")]
+    Unknown { contact: NodeName, why: String },
     /// This node holds items that the cluster does not know.
     #[error("Failed: This node holds {objects} items, and joining would discard them")]
     HoldsItems { objects: u64 },
@@ -61,6 +71,9 @@ impl JoinFailed {
             Self::Refused(_) | Self::NoRing { .. } | Self::NotStaged(_) => {
                 "nothing was changed; see 'tanodb member-status' on both nodes"
             }
+            Self::Unknown { .. } => {
+                "join again: it goes on where it stopped; or clear it with 'tanodb cluster clear'"
+            }
             Self::OtherRingSize { .. } => {
                 "start this node with an empty data directory and the cluster's --ring-size"
             }
@@ -76,14 +89,48 @@ impl JoinFailed {
 pub(super) async fn fetch(env: &Env, address: &str, hello: &Hello) -> Result<Part, String> {
     let dialled = dial(env, address, hello, ConnectionLimits::default()).await;
     let (mut connection, _) = dialled.map_err(|error| error.to_string())?;
-    match ask(env, &mut connection, 1, &PeerMessage::FetchRing).await? {
-        PeerMessage::Gossip(part) => Ok(*part),
-        _ => Err("an answer that does not fit".to_owned()),
+    let given = ask(env, &mut connection, 1, &PeerMessage::FetchRing).await?;
+    let PeerMessage::Gossip(part) = given else {
+        return Err("an answer that does not fit".to_owned());
+    };
+    Ok(*part)
+}
+
+/// Asks a member for its ring and to stage this node's join. If the answer is lost, it asks again: a member stages
+/// the same life of a node once.
+pub(super) async fn fetch_and_stage(
+    env: &Env,
+    address: &str,
+    hello: Hello,
+    voter: VoterId,
+    types: BTreeSet<VnodeType>,
+) -> Result<Joined, JoinFailed> {
+    let ends = env.clock.now().plus(AGAIN_WITHIN);
+    let mut lost = None;
+    loop {
+        let failed = match try_once(env, address, hello.clone(), voter, types.clone()).await {
+            Ok(joined) => return Ok(joined),
+            Err(failed) => failed,
+        };
+        match failed {
+            JoinFailed::Unknown { .. } => lost = Some(failed),
+            JoinFailed::NotReachable { .. } | JoinFailed::NoRing { .. } if lost.is_some() => {}
+            JoinFailed::NotReachable { .. }
+            | JoinFailed::NoRing { .. }
+            | JoinFailed::Refused(_)
+            | JoinFailed::OtherRingSize { .. }
+            | JoinFailed::NotStaged(_)
+            | JoinFailed::HoldsItems { .. }
+            | JoinFailed::NotDurable(_) => return Err(failed),
+        }
+        if let Some(lost) = lost.take_if(|_| env.clock.now() >= ends) {
+            return Err(lost);
+        }
+        env.clock.sleep(AGAIN_AFTER).await;
     }
 }
 
-/// Asks a member for its ring and to stage this node's join.
-pub(super) async fn fetch_and_stage(
+async fn try_once(
     env: &Env,
     address: &str,
     hello: Hello,
@@ -113,12 +160,13 @@ pub(super) async fn fetch_and_stage(
     let joiner = Joiner { node, voter, address, ring_size, types };
     let stage = PeerMessage::StageJoin(Box::new(joiner));
     let does_not_fit = || no_ring("an answer that does not fit".to_owned());
-    let staged = ask(env, &mut connection, 1, &stage).await.map_err(no_ring)?;
+    let is_lost = |why: String| JoinFailed::Unknown { contact: contact.clone(), why };
+    let staged = ask(env, &mut connection, 1, &stage).await.map_err(is_lost)?;
     let PeerMessage::JoinStaged { refused } = staged else { return Err(does_not_fit()) };
     if let Some(why) = refused {
         return Err(JoinFailed::NotStaged(why));
     }
-    let given = ask(env, &mut connection, 2, &PeerMessage::FetchRing).await.map_err(no_ring)?;
+    let given = ask(env, &mut connection, 2, &PeerMessage::FetchRing).await.map_err(is_lost)?;
     let PeerMessage::Gossip(part) = given else { return Err(does_not_fit()) };
     match part.ring.clone() {
         Some(ring) => Ok(Joined { part: *part, ring, contact: contact.clone() }),

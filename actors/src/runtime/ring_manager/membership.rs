@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::admin::refused;
+use super::admin::{refused, unknown};
 use super::join::{JoinFailed, Joined, fetch, fetch_and_stage};
 use super::{RING_RECORD, RingManager};
 use crate::protocol::agreement::Acceptor;
@@ -149,7 +149,17 @@ impl RingManager {
         }
         self.links.serving.do_send(ServingChanged { waits_for: None });
         self.tell_doors();
-        reply.answer(refused(&failed.to_string(), failed.hint()));
+        let (reason, hint) = (failed.to_string(), failed.hint());
+        reply.answer(match failed {
+            JoinFailed::Unknown { .. } => unknown(&reason, hint),
+            JoinFailed::NotReachable { .. }
+            | JoinFailed::Refused(_)
+            | JoinFailed::NoRing { .. }
+            | JoinFailed::OtherRingSize { .. }
+            | JoinFailed::NotStaged(_)
+            | JoinFailed::HoldsItems { .. }
+            | JoinFailed::NotDurable(_) => refused(&reason, hint),
+        });
     }
 
     fn adopt_cluster(
@@ -319,18 +329,19 @@ impl RingManager {
         self.tell_all(ctx);
     }
 
-    /// Stages the join of another node.
+    /// Stages the join of another node. One that asks again, because the answer was lost, is staged already.
     pub(super) fn stage_join(&mut self, joiner: Joiner, ctx: &mut Context<Self>) -> PeerMessage {
         let Joiner { node, voter, address, ring_size, types } = joiner;
-        let refused = self.check_joiner(&node, ring_size).err();
+        let is_staged = self.staged_nodes().contains(&node);
+        let refused = self.check_joiner(&node, ring_size, is_staged).err();
         if refused.is_some() {
             return PeerMessage::JoinStaged { refused };
         }
         let minter = self.me().incarnation.nonce;
         let boot = node.incarnation.boot;
         let name = node.name.clone();
-        let staged = self.gossip.stage(minter, Change::Join { node, voter });
-        if let Err(error) = staged {
+        let staged = (!is_staged).then(|| self.gossip.stage(minter, Change::Join { node, voter }));
+        if let Some(Err(error)) = staged {
             return PeerMessage::JoinStaged { refused: Some(format!("Failed: {error}")) };
         }
         self.gossip.learn_address(&name, &AddressRecord { boot, address, types });
@@ -340,7 +351,12 @@ impl RingManager {
         PeerMessage::JoinStaged { refused: None }
     }
 
-    fn check_joiner(&self, node: &NodeId, ring_size: RingSize) -> Result<(), String> {
+    fn check_joiner(
+        &self,
+        node: &NodeId,
+        ring_size: RingSize,
+        is_staged: bool,
+    ) -> Result<(), String> {
         match self.membership {
             Membership::Settled => {}
             Membership::Joining { .. } | Membership::Staged { .. } => {
@@ -355,6 +371,9 @@ impl RingManager {
             return Err(format!(
                 "Failed: '{me}' has a different ring_creation_size ({mine}, this node has {theirs})"
             ));
+        }
+        if is_staged {
+            return Ok(());
         }
         check_join(self.ring(), self.gossip.staged(), node).map_err(|error| match error {
             JoinError::AlreadyMember { node } => {

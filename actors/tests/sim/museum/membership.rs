@@ -7,7 +7,8 @@ use tanodb_actors::sim::cluster::{Cluster, ClusterSettings};
 use tanodb_actors::wire::admin::AdminRequest;
 
 use super::town::{
-    Told, assert_all_is_well, assert_readable_at, members, play, put_all, settings, until_some_is,
+    Told, answer, assert_all_is_well, assert_readable_at, members, play, put_all, settings,
+    until_some_is,
 };
 
 fn epoch(town: &mut Cluster, name: &str) -> u64 {
@@ -165,6 +166,42 @@ fn a_joiner_whose_join_was_cleared_behind_its_back_is_on_its_own_again() {
         town.chapter("dan joins anew");
         town.stage_joins("ada", &["dan"]);
         let (node, id) = (town.node("ada"), town.plan("ada", 1).id);
+        town.ask("a commit", async move { node.commit(id).await }).unwrap();
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+}
+
+/// A member stages a join, and its answer is lost. The joiner asks again, by itself or when it is told to, and is
+/// staged once; the commit needs no clearing.
+#[test]
+fn a_join_whose_answer_was_lost_is_asked_for_again_and_staged_once() {
+    play("a_join_whose_answer_was_lost", |seed| {
+        let mut town = members(settings(seed), "ada", &["bob"]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..20, 0, &mut told);
+        town.start(&["dan"]);
+        let (node, address) = (town.node("dan"), town.node("ada").address().to_owned());
+        let (dan, to_ada) = (node.clone(), address.clone());
+        let join = town.spawn(async move { node.join(&address).await });
+        town.run_until("ada has staged it", |town| {
+            let node = town.node("ada");
+            let members = town.ask("members", async move { node.members().await }).unwrap();
+            members.members.len() == 3
+        });
+        town.chapter("the answer does not arrive");
+        town.links(|network| network.cut_one_way("ada", "dan"));
+        town.run_for(Duration::from_secs(1 + seed));
+        town.heal("ada", "dan");
+        let answer = answer(&mut town, &join);
+        if seed < 5 {
+            assert!(answer.is_ok(), "seed {seed}: {answer:?}");
+        }
+        if answer.is_err() {
+            town.ask("a join", async move { dan.join(&to_ada).await }).unwrap();
+        }
+        town.chapter("it is committed");
+        let (node, id) = (town.node("bob"), town.plan("bob", 1).id);
         town.ask("a commit", async move { node.commit(id).await }).unwrap();
         town.settle();
         assert_all_is_well(&mut town, &told);
