@@ -301,6 +301,12 @@ impl Node {
         self.host.send(CountRestarts).await.unwrap_or_default()
     }
 
+    /// The ring manager, for tests of what it answers.
+    #[cfg(test)]
+    pub(crate) fn manager(&self) -> &Addr<RingManager> {
+        &self.manager
+    }
+
     /// The world it runs in.
     #[must_use]
     pub fn env(&self) -> &Env {

@@ -18,6 +18,8 @@ mod liveness;
 mod membership;
 mod outbound;
 mod reports;
+#[cfg(test)]
+mod tests;
 mod transfers;
 
 use std::collections::BTreeSet;

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use tanodb_actors::runtime::observe::Observed;
 use tanodb_actors::sim::cluster::Cluster;
 use tanodb_actors::{Ask, OpId};
 
 use super::town::{
-    Told, answer, asked, assert_all_is_well, assert_readable, members, play, put_all, settings,
-    tell, until_some_is,
+    Told, answer, asked, assert_all_is_well, assert_readable, counters, is_now, members,
+    one_at_a_time, play, put_all, settings, some_keys_in, tell, until_some_is,
 };
-use crate::numbers::Action;
+use crate::numbers::{Action, During, NumberCommand, Numbers, hash_of};
 
 /// Counters are counted up while they move twice, each operation is asked for several times under its id
 /// through nodes that know different rings, and transfers break. Each counts once. (M03, M46, M47)
@@ -111,4 +112,54 @@ fn a_former_owner_that_was_away_does_not_win() {
         assert_readable(&mut town, &told);
         assert_all_is_well(&mut town, &told);
     });
+}
+
+/// What is asked of ada goes on to bob, to whom ada is granting, and waits there, as its author wants, until bob's own
+/// handoff to dan. Bob does not pass it on a second time: its coordinator looks for the owner anew, and finds it.
+#[test]
+fn a_command_is_passed_on_once_and_then_looks_for_its_owner() {
+    let mut tried = 0;
+    play("a_command_is_passed_on_once", |seed| {
+        let mut town = members(one_at_a_time(seed), "ada", &[]);
+        let mut told = Told::new();
+        put_all(&mut town, "ada", 0..60, 0, &mut told);
+        town.start(&["dan"]);
+        town.join("ada", &["bob", "cyd"]);
+        town.stage_joins("ada", &["dan"]);
+        let seen = town.run_until_seen("bob takes something over", |seen| {
+            *seen.node == *"bob" && is_now(seen, "Accepting")
+        });
+        let Observed::VnodeMoved { vnode, .. } = seen.event else { panic!("{:?}", seen.event) };
+        town.links(|network| network.cut_one_way("bob", "ada"));
+        let (node, id) = (town.node("cyd"), town.plan("cyd", 1).id);
+        town.ask("a commit", async move { node.commit(id).await }).unwrap();
+        town.chapter("ada does not hear that bob holds what it is granted");
+        let sends = town.advance_until(Duration::from_millis(500), &mut |seen| {
+            let is_it = |of: &Observed| matches!(of, Observed::VnodeMoved { vnode: it, .. } if *it == vnode);
+            *seen.node == *"bob" && is_it(&seen.event) && is_now(seen, "Sending")
+        });
+        if town.must(sends).is_some() {
+            tried += 1;
+            let key = some_keys_in(vnode.partition, 1)[0];
+            let (node, requests) = (town.node("ada"), town.requests());
+            let ask = Ask { deadline: Duration::from_secs(30), ..Ask::single() };
+            let put = town.spawn(async move {
+                let action = Action::Put(key, 7);
+                let command = NumberCommand { action, during: During::Forward };
+                let open = requests.begun("ada", "a command", ask.deadline);
+                let hash = hash_of(key);
+                let done = node.command::<Numbers<true>>(&counters(), hash, &command, ask).await;
+                open.ended();
+                done
+            });
+            town.run_for(Duration::from_millis(300));
+            town.heal("bob", "ada");
+            assert_eq!(answer(&mut town, &put), Ok(Some(7)), "seed {seed}");
+            told.insert(key, Some(7));
+        }
+        town.heal("bob", "ada");
+        town.settle();
+        assert_all_is_well(&mut town, &told);
+    });
+    assert!(tried > 0 || std::env::var("TANODB_SEED").is_ok(), "nothing was to be passed on twice");
 }
