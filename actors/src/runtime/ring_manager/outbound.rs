@@ -285,7 +285,10 @@ impl RingManager {
                 failures.insert(vnode.clone(), after);
             }
         }
-        self.remember(transfer, &attempt, cancelled.as_ref(), now);
+        // A target whose slots are full has only put it off: it is among those that wait.
+        if !matches!(cancelled, Some(CancelReason::SlotsFull(_))) {
+            self.remember(transfer, &attempt, cancelled.as_ref(), now);
+        }
         self.emit(&OwnershipChanged::TransferEnded { transfer, vnode, cancelled });
         self.consider(ctx);
     }

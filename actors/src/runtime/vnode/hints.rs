@@ -294,8 +294,10 @@ impl VnodeActor {
             return;
         };
         if !set.container.handoff_starting(&outgoing.target) {
+            let instead_of = set.instead_of.clone();
             let cancelled = Some(CancelReason::VnodeRefused);
             self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled });
+            self.tell_manager(VnodeNews::HintsDue { generation, instead_of });
             return;
         }
         let target = format!("{{hinted,{{{partition},'{}'}}}}", outgoing.target.name);
@@ -406,6 +408,7 @@ impl VnodeActor {
         let Some(generation) = self.hints.sending(transfer) else { return };
         let partition = self.shown();
         let Some(set) = self.hints.sets.get_mut(&generation) else { return };
+        let instead_of = set.instead_of.clone();
         set.container.handoff_cancelled();
         #[cfg(tanodb_mutants)]
         if self.links.settings.rules.breaks(Mutant::FailedHintsStay) {
@@ -419,6 +422,8 @@ impl VnodeActor {
             }
         }
         self.tell_manager(VnodeNews::AttemptEnded { transfer, cancelled: reason });
+        // They wait for the next attempt, and are seen to.
+        self.tell_manager(VnodeNews::HintsDue { generation, instead_of });
     }
 }
 

@@ -116,6 +116,50 @@ fn a_late_hint_is_sent_again_and_beats_nothing_newer() {
     });
 }
 
+/// Hints whose way home breaks are seen to wait for the next attempt, at every moment until they are home, and that
+/// attempt does not wait until clients have let them alone for another while.
+#[test]
+fn hints_whose_way_home_broke_are_seen_to_wait() {
+    play("hints_whose_way_home_broke", |seed| {
+        let mut settings = settings_of_replicas(seed);
+        settings.node.hinted_idle = Duration::from_secs(60);
+        let mut town = members(settings, "ada", &["bob", "cyd"]);
+        write_all(&mut town, "ada", 1);
+        alone(&mut town, "bob", &["ada", "cyd"]);
+        write_all(&mut town, "ada", 2);
+        town.run_for(Duration::from_secs(70));
+        assert!(hints(&mut town) > 0, "seed {seed}: nothing was kept for bob");
+        town.chapter("their way home breaks a few times");
+        back(&mut town, "bob", &["ada", "cyd"]);
+        let mut resets = 0;
+        for _ in 0..400 {
+            if hints(&mut town) == 0 {
+                break;
+            }
+            for holder in ["ada", "cyd"] {
+                let held = town.partitions().into_iter().any(|row| {
+                    row.node.as_str() == format!("{holder}@sim")
+                        && row.container.starts_with("hints(")
+                });
+                let node = town.node(holder);
+                let report = town.ask("transfers", async move { node.transfers().await }).unwrap();
+                let is_named = report.waiting.iter().any(|row| row.kind == "hinted")
+                    || report.active.iter().any(|row| row.kind == "hinted");
+                assert!(!held || is_named || hints(&mut town) == 0, "seed {seed}: {report:?}");
+                if !report.active.is_empty() && resets < 4 {
+                    resets += 1;
+                    town.links(|network| network.reset(holder, "bob"));
+                }
+            }
+            town.run_for(Duration::from_millis(40 + seed));
+        }
+        assert_eq!(hints(&mut town), 0, "seed {seed}: they wait for another idle minute");
+        // Links that were reset are made again.
+        town.run_for(Duration::from_secs(5));
+        assert_all_read(&mut town, 2);
+    });
+}
+
 /// A vnode gets more than it may have under way. What is refused is told so at once, and as soon as the load is
 /// over it works and moves. (M71, M72)
 #[test]

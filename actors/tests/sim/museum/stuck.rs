@@ -114,7 +114,7 @@ fn what_goes_to_a_lost_member_holds_up_nothing_else() {
 }
 
 /// Nodes with one slot each give to one another in a circle. Nobody waits for a slot that waits for its own,
-/// and nothing ends early but for a slot that was taken meanwhile, or for a newer ring. (M70, M106)
+/// nothing ends early but for a newer ring, and what found all slots taken is not told as ended. (M70, M106)
 #[test]
 fn transfers_that_wait_for_one_slot_each_all_end() {
     play("transfers_that_wait_for_one_slot", |seed| {
@@ -134,7 +134,6 @@ fn transfers_that_wait_for_one_slot_each_all_end() {
                 .ended
                 .iter()
                 .filter_map(|row| row.cancelled.clone())
-                .filter(|why| !why.contains("slots of the target are taken"))
                 .filter(|why| !why.starts_with("superseded by epoch"))
                 .collect();
             assert!(failed.is_empty(), "seed {seed}: {failed:?}");
