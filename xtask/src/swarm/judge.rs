@@ -19,7 +19,9 @@ fn broken(invariant: &'static str, what: impl Into<String>) -> Failure {
 impl Play {
     pub(super) fn rest(&mut self) -> Result<(), Failure> {
         self.cluster.chapter("everything comes to rest");
-        let rest = Rest { lost: self.dead.clone(), plan: None };
+        let commits = self.commits.iter().filter_map(|commit| commit.take().flatten());
+        let plan = commits.max_by_key(|(_, epoch)| *epoch);
+        let rest = Rest { lost: self.dead.clone(), plan };
         check_at_rest(&mut self.cluster, &rest)?;
         if self.dead.is_empty() {
             let now = Moment::START.plus(self.cluster.elapsed());

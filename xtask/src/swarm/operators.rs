@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use tanodb_actors::protocol::id::Epoch;
 use tanodb_actors::runtime::node::Node;
+use tanodb_actors::wire::admin::PlanShown;
 
 /// How often an operator tries before giving up.
 const TRIES: u32 = 20;
@@ -24,16 +26,18 @@ pub async fn join(joiner: Node, contact: String) {
     }
 }
 
-/// Plans and commits what is staged, until a commit succeeds or nothing is staged for long.
-pub async fn commit(through: Node) {
+/// Plans and commits what is staged, until a commit succeeds or nothing is staged for long. What was committed,
+/// and the number of its ring.
+pub async fn commit(through: Node) -> Option<(PlanShown, Epoch)> {
     for _ in 0..TRIES {
         if let Ok(plan) = through.plan().await
-            && through.commit(plan.id).await.is_ok()
+            && let Ok(epoch) = through.commit(plan.id).await
         {
-            return;
+            return Some((plan, epoch));
         }
         tokio::time::sleep(TRY_AGAIN).await;
     }
+    None
 }
 
 /// Looks at everything there is to see.

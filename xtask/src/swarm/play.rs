@@ -6,15 +6,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tanodb::kv::{KvVnode, vnode_type};
+use tanodb_actors::protocol::id::Epoch;
 use tanodb_actors::protocol::preference::primaries;
 use tanodb_actors::protocol::rules::Rules;
 use tanodb_actors::protocol::time::Moment;
 use tanodb_actors::runtime::items::PageLimits;
 use tanodb_actors::runtime::node::NodeSettings;
 use tanodb_actors::runtime::ring_manager::TransferSettings;
-use tanodb_actors::sim::cluster::{Cluster, ClusterSettings};
+use tanodb_actors::sim::cluster::{Cluster, ClusterSettings, Pending};
 use tanodb_actors::sim::failure::Failure;
 use tanodb_actors::sim::network::NetworkSettings;
+use tanodb_actors::wire::admin::PlanShown;
 use tanodb_actors::{ItemsKind, RingSize};
 
 use super::clients::{Clients, counter_hash_of, counter_name, key_hash_of, key_name};
@@ -78,6 +80,8 @@ pub(super) struct Play {
     pub(super) counts: Counts,
     /// Nodes that lost their memory when their process ended.
     pub(super) dead: BTreeSet<String>,
+    /// What operators committed.
+    pub(super) commits: Vec<Pending<Option<(PlanShown, Epoch)>>>,
     /// When processes stood still.
     pub(super) pauses: Vec<Paused>,
     lost: BTreeMap<(bool, u32), usize>,
@@ -169,6 +173,7 @@ impl Play {
             zero: Duration::ZERO,
             counts: Counts::default(),
             dead: BTreeSet::new(),
+            commits: Vec::new(),
             pauses: Vec::new(),
             lost: BTreeMap::new(),
             plan,
@@ -334,7 +339,8 @@ impl Play {
 
     fn commit(&mut self, through: u8) {
         if let Some(node) = self.cluster.find(name(through)) {
-            self.cluster.spawn(operators::commit(node));
+            let committed = self.cluster.spawn(operators::commit(node));
+            self.commits.push(committed);
         }
     }
 
