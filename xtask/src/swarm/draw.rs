@@ -62,7 +62,8 @@ pub fn plan(seed: u64) -> Plan {
     let dice = Dice(Rng::seeded(seed).fork("plan"));
     let nodes = dice.weighted(&[(1, 1), (3, 2), (8, 3), (6, 4), (4, 5), (1, 6), (1, 7), (1, 9)], 3);
     // Somebody joins in most runs: what does not move is not tried.
-    let may_join = if dice.happens(90) { u64::from(nodes).saturating_sub(1) } else { u64::from(nodes) };
+    let may_join =
+        if dice.happens(90) { u64::from(nodes).saturating_sub(1) } else { u64::from(nodes) };
     let founders = 1 + dice.small(may_join.clamp(1, 4));
     let active = dice.millis(10_000, 40_000);
     let plan = Plan {

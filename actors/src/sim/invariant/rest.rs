@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::world::World;
 use super::{answered, no_orphan, one_owner, plan_kept, slots_return, terminates, why_named};
 use crate::protocol::hash::RingHash;
-use crate::protocol::id::{ClusterId, Epoch, Incarnation, NodeName, VnodeType};
+use crate::protocol::id::{ClusterId, Epoch, Incarnation, NodeName, VnodeRef, VnodeType};
 use crate::protocol::ring::MemberStatus;
 use crate::runtime::coordinator::CoordinatorReport;
 use crate::runtime::node::Node;
@@ -67,6 +67,13 @@ impl Judged<'_> {
 
     /// Whether a vnode waits for a lost member, and what is meant for it with it.
     pub(super) fn is_stalled(&self, vnode_type: &VnodeType, partition: RingHash) -> bool {
+        let of = self.accounts.first().and_then(|account| {
+            let partition = account.ring.ring_size.partition_at(partition)?;
+            Some(VnodeRef { vnode_type: vnode_type.clone(), partition })
+        });
+        if of.is_some_and(|vnode| self.world.is_granted_to_the_dead(self.cluster, &vnode)) {
+            return true;
+        }
         let mut pending = self.accounts.iter().flat_map(|account| &account.ring.pending);
         pending.any(|row| {
             (&row.vnode_type, row.partition) == (vnode_type, partition)

@@ -36,8 +36,10 @@ fn check(judged: &Judged<'_>, account: &Account) -> Result<u64, String> {
         return Err(format!("{name} says that {node} has not seen the ring"));
     }
     let is_held_up = judged.is_held_up(account);
-    let waits_in_vain =
-        |row: &PendingMove| !is_held_up && !lost.contains(&row.holder) && !lost.contains(&row.next);
+    let waits_in_vain = |row: &PendingMove| {
+        let by_itself = !lost.contains(&row.holder) && !lost.contains(&row.next);
+        !is_held_up && by_itself && !judged.is_stalled(&row.vnode_type, row.partition)
+    };
     if let Some(row) = account.ring.pending.iter().find(|row| waits_in_vain(row)) {
         return Err(format!("{name} says that something has yet to move: {row:?}"));
     }

@@ -286,6 +286,26 @@ impl World {
         })
     }
 
+    /// Whether the vnode was granted to a life that is over: only a takeover would end that.
+    pub(super) fn is_granted_to_the_dead(&self, cluster: ClusterId, vnode: &VnodeRef) -> bool {
+        self.0.borrow().vnodes.get(cluster, vnode).is_some_and(|vnode| {
+            let granted = vnode.at.iter().find_map(|(_, stands)| stands.granted());
+            let takes = |transfer: TransferId| {
+                vnode.at.iter().any(|(_, stands)| match stands {
+                    Stands::Holds(it) | Stands::Accepts(it, _) => *it == transfer,
+                    Stands::Speaks(_)
+                    | Stands::Sends(_)
+                    | Stands::Fenced(_)
+                    | Stands::Resumes(_) => true,
+                    Stands::Nothing | Stands::Grants(..) | Stands::Staged(_) | Stands::Lost => {
+                        false
+                    }
+                })
+            };
+            granted.is_some_and(|transfer| !takes(transfer))
+        })
+    }
+
     /// Leases of slots that are taken anywhere, with their nodes.
     pub(super) fn slots(&self) -> Vec<(Arc<str>, usize)> {
         let known = self.0.borrow();
