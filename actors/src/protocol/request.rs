@@ -81,6 +81,10 @@ pub trait Directory {
 
     /// Whether the node is up, as far as is known here.
     fn is_up(&self, node: &NodeName) -> bool;
+
+    /// Whether the node may keep hints: it is up, and the ring lists it in the life it is in. Of another life no
+    /// owner would take them.
+    fn may_stand_in(&self, node: &NodeName) -> bool;
 }
 
 /// Where a replica stands.
@@ -381,7 +385,8 @@ impl Request {
         effects: &mut Vec<Effect>,
     ) {
         self.may_have_run |= reason.may_have_run();
-        self.replica(attempt.place).is_lost |= reason == FailureReason::Lost;
+        self.replica(attempt.place).is_lost |=
+            reason == FailureReason::Lost && attempt.role == Role::Owner;
         match &reason {
             // Who has run out of time would run out of it again.
             FailureReason::Stopped(_) | FailureReason::Refused(_) | FailureReason::Expired => {

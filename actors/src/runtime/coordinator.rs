@@ -36,6 +36,7 @@ use crate::runtime::message::{
     AskPeer, ExecuteHere, HintHere, LivenessChanged, RingChanged, RunCommand, ServingChanged,
     TokensLearned,
 };
+use crate::runtime::network::message::IncarnationSeen;
 use crate::runtime::reply::Reply;
 use crate::runtime::timers::{TimerId, Timers};
 use crate::runtime::vnode::kind::VnodeKind;
@@ -210,6 +211,8 @@ impl Coordinator {
         links: CoordinatorLinks,
         kinds: Vec<Arc<dyn VnodeKind>>,
     ) -> Self {
+        let mut knowledge = Knowledge::default();
+        knowledge.meet(me.clone());
         Self {
             me,
             links,
@@ -218,7 +221,7 @@ impl Coordinator {
             kinds: kinds.into_iter().map(|kind| (kind.name().clone(), kind)).collect(),
             serving: Serving::Closed("the node is starting".to_owned()),
             waiting: Vec::new(),
-            knowledge: Knowledge::default(),
+            knowledge,
             mint: None,
             reservation: Reservation::UnderWay,
             links_by: Moment::START,
@@ -323,6 +326,14 @@ impl Handler<RingChanged> for Coordinator {
             self.links_by = self.env.clock.now().plus(LINKS_WAIT_MAX);
         }
         self.tell_if_serving();
+    }
+}
+
+impl Handler<IncarnationSeen> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, IncarnationSeen { node, .. }: IncarnationSeen, _: &mut Self::Context) {
+        self.knowledge.meet(node);
     }
 }
 

@@ -22,7 +22,7 @@ use crate::protocol::id::{ClusterId, Stamp, Token, VnodeRef, VnodeType};
 #[cfg(tanodb_mutants)]
 use crate::protocol::mutant::Mutant;
 use crate::runtime::coordinator::StampSeen;
-use crate::runtime::message::{ExecuteHere, HintHere, TokensLearned};
+use crate::runtime::message::{ExecuteHere, HintHere, RingChanged, TokensLearned};
 use crate::runtime::vnode::actor::{VnodeActor, VnodeLinks};
 use crate::runtime::vnode::kind::VnodeKind;
 use crate::runtime::vnode::message::{
@@ -58,6 +58,8 @@ pub struct VnodeHost {
     kinds: BTreeMap<VnodeType, Arc<dyn VnodeKind>>,
     vnodes: BTreeMap<VnodeRef, Hosted>,
     tokens: BTreeMap<VnodeRef, Held>,
+    /// Whether the ring lists this node in another life: no owner would take the hints it kept.
+    is_unlisted: bool,
     starts: u64,
     restarts: u64,
 }
@@ -113,6 +115,7 @@ impl VnodeHost {
             kinds,
             vnodes: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            is_unlisted: false,
             starts: 0,
             restarts: 0,
         }
@@ -268,6 +271,10 @@ impl Handler<HintHere> for VnodeHost {
     type Result = ();
 
     fn handle(&mut self, here: HintHere, _: &mut Self::Context) {
+        if self.is_unlisted {
+            here.reply.answer(Outcome::Lost);
+            return;
+        }
         if let Err(outcome) = self.check_stamp(here.hint.envelope.stamp) {
             here.reply.answer(outcome);
             return;
@@ -286,6 +293,15 @@ impl Handler<HintHere> for VnodeHost {
         };
         let HintHere { hint, deadline, reply } = here;
         address.do_send(AdmittedHint { hint, deadline, reply, permit });
+    }
+}
+
+impl Handler<RingChanged> for VnodeHost {
+    type Result = ();
+
+    fn handle(&mut self, RingChanged(ring): RingChanged, _: &mut Self::Context) {
+        let me = &self.links.me;
+        self.is_unlisted = ring.is_member(&me.name) && !ring.lists(me);
     }
 }
 

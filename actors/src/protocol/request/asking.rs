@@ -157,9 +157,9 @@ impl Request {
                 None => directory.held(partition).holder.name,
             }
         };
-        let is_up = |node: &NodeName| node != missing && directory.is_up(node);
+        let may_be_asked = |node: &NodeName| node != missing && directory.may_stand_in(node);
         let n = self.replicas.len();
-        let list = places(directory.size(), self.start.hash, n, holder, is_up);
+        let list = places(directory.size(), self.start.hash, n, holder, may_be_asked);
         let of_this = list.into_iter().find(|place| place.partition == replica.partition);
         of_this.filter(|place| place.role != PlaceRole::Primary).map(|place| place.node)
     }

@@ -15,6 +15,8 @@ use crate::protocol::rules::Rules;
 pub(super) struct World {
     pub(super) holders: BTreeMap<Partition, Held>,
     pub(super) up: BTreeSet<NodeName>,
+    /// Up, in a life that the ring does not list.
+    pub(super) forgot: BTreeSet<NodeName>,
 }
 
 pub(super) fn node(letter: char) -> NodeName {
@@ -35,7 +37,7 @@ impl World {
     pub(super) fn of(holders: &str) -> Self {
         let partitions = (1..=8).map(|number| Partition(number % 8));
         let holders = partitions.zip(holders.chars().map(|letter| held(letter, 0))).collect();
-        Self { holders, up: ('a'..='e').map(node).collect() }
+        Self { holders, up: ('a'..='e').map(node).collect(), forgot: BTreeSet::new() }
     }
 
     fn without(mut self, down: &str) -> Self {
@@ -66,6 +68,10 @@ impl Directory for World {
 
     fn is_up(&self, node: &NodeName) -> bool {
         self.up.contains(node)
+    }
+
+    fn may_stand_in(&self, node: &NodeName) -> bool {
+        self.up.contains(node) && !self.forgot.contains(node)
     }
 }
 
@@ -246,6 +252,26 @@ fn two_stand_ins_are_two_nodes() {
     assert_eq!(shown(&request.step(Event::PeerDown(node('b')), &without_b)), "d*2");
     let without_both = up.without("ab");
     assert_eq!(shown(&request.step(Event::PeerDown(node('a')), &without_both)), "e*1");
+}
+
+#[test]
+fn nobody_stands_in_whose_hints_no_owner_would_take() {
+    let up = World::of("abcdeabc");
+    let (mut request, _) = up.begin(quorum(3, 2, 0), true);
+    let mut without_a = up.without("a");
+    without_a.forgot.insert(node('d'));
+    assert_eq!(shown(&request.step(Event::PeerDown(node('a')), &without_a)), "e*1");
+}
+
+#[test]
+fn a_stand_in_that_lost_its_data_meanwhile_is_asked_no_more() {
+    let up = World::of("abcdeabc");
+    let (mut request, _) = up.begin(quorum(3, 2, 0), true);
+    let mut without_a = up.without("a");
+    assert_eq!(shown(&request.step(Event::PeerDown(node('a')), &without_a)), "d*1");
+    without_a.forgot.insert(node('d'));
+    assert_eq!(shown(&request.step(said(3, failed(FailureReason::Lost)), &without_a)), "pause");
+    assert_eq!(shown(&request.step(Event::TimerFired(PauseId(0)), &without_a)), "e*1");
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(super) struct Knowledge {
     /// For each type the highest token heard of, by partition.
     tokens: BTreeMap<VnodeType, Vec<Option<Held>>>,
     up: Arc<BTreeSet<NodeName>>,
+    /// In which life each was met last.
+    lives: BTreeMap<NodeName, Incarnation>,
     /// Who was up at any time since the ring is of this cluster.
     met: BTreeSet<NodeName>,
 }
@@ -44,6 +46,11 @@ impl Knowledge {
     /// Whether there is a ring, and this node is known to be up.
     pub(super) fn is_complete(&self, me: &NodeName) -> bool {
         self.ring.is_some() && self.up.contains(me)
+    }
+
+    /// Keeps in which life a node is.
+    pub(super) fn meet(&mut self, node: NodeId) {
+        self.lives.insert(node.name, node.incarnation);
     }
 
     /// Keeps a token if it is higher than what is known.
@@ -78,7 +85,7 @@ impl Knowledge {
     /// The directory of one type of vnodes, once there is a ring.
     pub(super) fn view(&self, vnode_type: &VnodeType) -> Option<View<'_>> {
         let tokens = self.tokens.get(vnode_type).map_or(&[][..], Vec::as_slice);
-        Some(View { ring: self.ring.as_deref()?, tokens, up: &self.up })
+        Some(View { ring: self.ring.as_deref()?, tokens, up: &self.up, lives: &self.lives })
     }
 }
 
@@ -87,6 +94,7 @@ pub(super) struct View<'a> {
     ring: &'a Ring,
     tokens: &'a [Option<Held>],
     up: &'a BTreeSet<NodeName>,
+    lives: &'a BTreeMap<NodeName, Incarnation>,
 }
 
 impl Directory for View<'_> {
@@ -109,5 +117,10 @@ impl Directory for View<'_> {
 
     fn is_up(&self, node: &NodeName) -> bool {
         self.up.contains(node)
+    }
+
+    fn may_stand_in(&self, node: &NodeName) -> bool {
+        let listed = self.ring.members().get(node).map(|member| member.incarnation);
+        self.is_up(node) && self.lives.get(node).is_none_or(|met| Some(*met) == listed)
     }
 }

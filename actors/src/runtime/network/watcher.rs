@@ -36,8 +36,8 @@ const MAILBOX: usize = 4_096;
 pub struct WatcherTells {
     /// All who need to know who is up.
     pub liveness: Vec<Recipient<LivenessChanged>>,
-    /// The ring manager.
-    pub incarnation: Recipient<IncarnationSeen>,
+    /// All who need to know in which life a node is; told before it is up.
+    pub incarnation: Vec<Recipient<IncarnationSeen>>,
 }
 
 /// Which members answer, as this node sees it.
@@ -110,7 +110,10 @@ impl Watcher {
         let Introduction { node, address, .. } = from;
         let met = self.met.insert(node.name.clone(), node.incarnation);
         if met != Some(node.incarnation) {
-            self.tell.incarnation.do_send(IncarnationSeen { node, address });
+            for listener in &self.tell.incarnation {
+                let (node, address) = (node.clone(), address.clone());
+                listener.do_send(IncarnationSeen { node, address });
+            }
         }
     }
 

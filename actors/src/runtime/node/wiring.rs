@@ -92,7 +92,11 @@ impl Addresses {
             host: self.host.clone(),
             ask_peer: self.peers.clone().recipient(),
             tell_peer: self.peers.clone().recipient(),
-            ring: vec![self.watcher.clone().recipient(), self.coordinator.clone().recipient()],
+            ring: vec![
+                self.watcher.clone().recipient(),
+                self.coordinator.clone().recipient(),
+                self.host.clone().recipient(),
+            ],
             tokens: vec![self.host.clone().recipient(), self.coordinator.clone().recipient()],
             doors: vec![
                 self.peers.clone().recipient(),
@@ -130,7 +134,10 @@ impl Addresses {
                 self.coordinator.clone().recipient(),
                 self.gossiper.clone().recipient(),
             ],
-            incarnation: self.manager.clone().recipient(),
+            incarnation: vec![
+                self.manager.clone().recipient(),
+                self.coordinator.clone().recipient(),
+            ],
         }
     }
 

@@ -50,8 +50,11 @@ fn check(judged: &Judged<'_>, account: &Account) -> Result<u64, String> {
     if let Some(row) = transfers.active.iter().find(|row| runs_in_vain(row)) {
         return Err(format!("a transfer still runs: {row:?}"));
     }
-    let waits_in_vain =
-        |row: &WaitingRow| !lost.contains(&row.target) && (row.kind == "hinted" || !is_held_up);
+    let waits_in_vain = |row: &WaitingRow| {
+        !lost.contains(&row.target)
+            && (row.kind == "hinted" || !is_held_up)
+            && !judged.is_stalled(&row.vnode_type, row.partition)
+    };
     if let Some(row) = transfers.waiting.iter().find(|row| waits_in_vain(row)) {
         return Err(format!("a transfer still waits: {row:?}"));
     }

@@ -23,7 +23,7 @@ impl Scene {
         let timers = Timers::start(&env);
         let (to_liveness, liveness) = probe();
         let (to_incarnation, incarnation) = probe();
-        let tell = WatcherTells { liveness: vec![to_liveness], incarnation: to_incarnation };
+        let tell = WatcherTells { liveness: vec![to_liveness], incarnation: vec![to_incarnation] };
         let watcher = Watcher::of_nobody(env.clone(), timers, Heartbeats::default(), tell).start();
         let mut scene = Self { env, watcher, liveness, incarnation };
         scene.assert_next_up(&["ada"]).await;
