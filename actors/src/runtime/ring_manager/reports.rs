@@ -70,17 +70,22 @@ impl RingManager {
         });
         let hints = self.transfers.hints.iter().map(|((vnode, generation), instead_of)| {
             let failures = self.transfers.hint_failures.get(vnode);
-            let why = if self.up.contains(instead_of) {
-                format!("generation {generation} waits for a slot")
+            // They go to whoever speaks for the vnode by then.
+            let held = self.gossip.tokens().get(vnode);
+            let owner = held.map_or(instead_of, |held| &held.holder.name);
+            let why = if !self.up.contains(owner) {
+                format!("the owner '{owner}' is down; generation {generation} waits for it")
+            } else if failures.is_some_and(|failures| failures.until > now) {
+                format!("the last attempt failed; generation {generation} is sent again shortly")
             } else {
-                format!("the owner '{instead_of}' is down; generation {generation} waits for it")
+                format!("generation {generation} waits for a slot")
             };
             WaitingRow {
                 node: self.me().name.clone(),
                 kind: "hinted".to_owned(),
                 vnode_type: vnode.vnode_type.clone(),
                 partition: size.index_of(vnode.partition),
-                target: instead_of.clone(),
+                target: owner.clone(),
                 why,
                 since_ms: 0,
                 attempts: failures.map_or(0, |failures| failures.count),
