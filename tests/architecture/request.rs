@@ -44,6 +44,10 @@ impl Directory for World {
     fn is_up(&self, node: &NodeName) -> bool {
         !self.down.contains(node)
     }
+
+    fn may_stand_in(&self, node: &NodeName) -> bool {
+        self.is_up(node)
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -14,6 +14,7 @@ use crate::protocol::id::{
     ClusterId, Dot, Epoch, NodeId, OpId, Stamp, Token, TransferId, VnodeRef,
 };
 use crate::protocol::ring::RingDigest;
+use crate::wire::message::CancelReason;
 
 /// Something a node did.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -159,6 +160,13 @@ pub enum Observed {
         /// set has joined it.
         sent: Option<(TransferId, Summary)>,
     },
+    /// An attempt is over for the ring manager of its source.
+    AttemptEnded {
+        /// Which.
+        transfer: TransferId,
+        /// Why it was cancelled. `None`: it brought over what it was to bring.
+        cancelled: Option<CancelReason>,
+    },
     /// A coordinator has named an operation, before it is sent anywhere.
     Minted {
         /// The operation.
@@ -288,6 +296,12 @@ impl std::fmt::Display for Observed {
             }
             Self::HintsDropped { vnode, generation, .. } => {
                 write!(f, "{} dropped hints, set {generation}", place(vnode))
+            }
+            Self::AttemptEnded { transfer, cancelled: None } => {
+                write!(f, "transfer {transfer} is complete")
+            }
+            Self::AttemptEnded { transfer, cancelled: Some(reason) } => {
+                write!(f, "transfer {transfer} is cancelled: {reason}")
             }
             Self::Minted { op, dot, .. } => write!(f, "{op} begins, with {dot:?}"),
             Self::SlotsHeld { outbound, inbound, .. } => {

@@ -107,6 +107,7 @@ fn soak(count: u64, began: Instant) -> (Counts, Option<(u64, Outcome)>) {
         let mut said = began;
         for (seed, outcome) in told {
             counts.add(&outcome.counts);
+            counts.violations += u64::from(outcome.failure.is_some());
             let is_first = failed.as_ref().is_none_or(|(first, _)| seed < *first);
             if outcome.failure.is_some() && is_first {
                 failed = Some((seed, outcome));

@@ -19,6 +19,7 @@ pub fn of(counts: &Counts) -> String {
     row("requests", counts.requests.to_string());
     row("transfers completed", counts.completed.to_string());
     row("transfers cancelled", counts.cancelled.to_string());
+    row("transfers superseded", counts.superseded.to_string());
     row("runs with a crash or cut during a transfer", counts.broken_transfers.to_string());
     for stage in Stage::ALL {
         let at = counts.broken_at.get(&stage).copied().unwrap_or(0);
@@ -39,6 +40,7 @@ pub fn of(counts: &Counts) -> String {
     for (invariant, times) in &counts.exercised {
         row(&format!("{invariant} tried"), times.to_string());
     }
+    row("violations", counts.violations.to_string());
     table
 }
 

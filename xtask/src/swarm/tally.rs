@@ -29,6 +29,10 @@ pub struct Counts {
     pub completed: u64,
     /// Transfers that went back.
     pub cancelled: u64,
+    /// Attempts that a newer ring ended.
+    pub superseded: u64,
+    /// Runs that broke a promise.
+    pub violations: u64,
     /// Requests sent.
     pub requests: u64,
     /// Acknowledged puts that were under way while a replica was fenced.
@@ -68,6 +72,7 @@ impl Counts {
         }
         self.completed += tracker.completed;
         self.cancelled += tracker.cancelled;
+        self.superseded += tracker.superseded;
         self.hints += tracker.hints;
         self.hints_home += tracker.hints_home;
         self.requests += told.sent;
@@ -94,6 +99,8 @@ impl Counts {
         self.broken_transfers += other.broken_transfers;
         self.completed += other.completed;
         self.cancelled += other.cancelled;
+        self.superseded += other.superseded;
+        self.violations += other.violations;
         self.requests += other.requests;
         self.puts_across_fences += other.puts_across_fences;
         self.deletes_across_fences += other.deletes_across_fences;

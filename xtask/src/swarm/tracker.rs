@@ -8,6 +8,7 @@ use tanodb_actors::protocol::handoff::{Handoff, Incoming, Outgoing};
 use tanodb_actors::protocol::id::{ClusterId, OpId, Stamp, TransferId, VnodeRef};
 use tanodb_actors::runtime::observe::Observed;
 use tanodb_actors::sim::trace::Seen;
+use tanodb_actors::wire::message::CancelReason;
 
 use super::plan::Stage;
 
@@ -60,6 +61,8 @@ pub struct Tracker {
     pub completed: u64,
     /// Attempts that went back to their source.
     pub cancelled: u64,
+    /// Of those, attempts whose target a newer ring does not want as owner.
+    pub superseded: u64,
     /// Writes that stand-ins kept.
     pub hints: u64,
     /// Sets of hints that went home.
@@ -101,6 +104,10 @@ impl Tracker {
             }
             Observed::HintsDropped { .. } => {
                 self.hints_home += 1;
+                None
+            }
+            Observed::AttemptEnded { cancelled: Some(CancelReason::Superseded(_)), .. } => {
+                self.superseded += 1;
                 None
             }
             Observed::RingAdopted { cluster, .. } => {

@@ -17,6 +17,7 @@ use crate::protocol::mutant::Mutant;
 use crate::protocol::slots::Direction;
 use crate::protocol::time::Moment;
 use crate::runtime::handoff_sender::{HandoffSender, SenderDuty};
+use crate::runtime::observe::Observed;
 use crate::runtime::transfer::{TransferEnded, TransferProgressed};
 use crate::runtime::vnode::message::{
     AttemptKind, BeginAttempt, CancelAttempt, MergeOwnHints, ReceiverTold, SenderAsk, SenderAsked,
@@ -285,6 +286,10 @@ impl RingManager {
                 failures.insert(vnode.clone(), after);
             }
         }
+        self.links
+            .env
+            .watched
+            .saw(|| Observed::AttemptEnded { transfer, cancelled: cancelled.clone() });
         // A target whose slots are full has only put it off: it is among those that wait.
         if !matches!(cancelled, Some(CancelReason::SlotsFull(_))) {
             self.remember(transfer, &attempt, cancelled.as_ref(), now);

@@ -222,6 +222,7 @@ impl World {
             | Observed::Hinted { .. }
             | Observed::HintsHeld { .. }
             | Observed::HintsDropped { .. }
+            | Observed::AttemptEnded { .. }
             | Observed::Minted { .. }
             | Observed::RingAdopted { .. } => {}
         }
