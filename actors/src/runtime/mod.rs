@@ -14,6 +14,7 @@ pub mod gossiper;
 pub mod handoff_receiver;
 pub mod handoff_sender;
 pub mod items;
+mod latest;
 pub mod message;
 pub mod network;
 pub mod node;

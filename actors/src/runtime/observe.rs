@@ -297,11 +297,8 @@ impl std::fmt::Display for Observed {
             Self::HintsDropped { vnode, generation, .. } => {
                 write!(f, "{} dropped hints, set {generation}", place(vnode))
             }
-            Self::AttemptEnded { transfer, cancelled: None } => {
-                write!(f, "transfer {transfer} is complete")
-            }
-            Self::AttemptEnded { transfer, cancelled: Some(reason) } => {
-                write!(f, "transfer {transfer} is cancelled: {reason}")
+            Self::AttemptEnded { transfer, cancelled } => {
+                write!(f, "transfer {transfer} ended, cancelled: {cancelled:?}")
             }
             Self::Minted { op, dot, .. } => write!(f, "{op} begins, with {dot:?}"),
             Self::SlotsHeld { outbound, inbound, .. } => {

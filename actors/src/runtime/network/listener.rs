@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use super::session::Session;
 pub use super::session::SessionTells;
 use crate::runtime::env::Env;
+use crate::runtime::latest::{Follower, Latest};
 use crate::runtime::message::{DoorRules, DoorRulesChanged};
 use crate::runtime::transport;
 
@@ -59,7 +60,7 @@ pub async fn open(env: &Env, address: &str) -> Result<Box<dyn transport::Listene
 
 /// The open door. When the actor ends, the door closes and all sessions end.
 pub struct Listener {
-    rules: watch::Sender<Arc<DoorRules>>,
+    rules: Latest<Arc<DoorRules>>,
 }
 
 impl Listener {
@@ -71,8 +72,8 @@ impl Listener {
         rules: Arc<DoorRules>,
         tell: SessionTells,
     ) -> Self {
-        let rules = watch::Sender::new(rules);
-        let arrivals = Arrivals { env: env.clone(), rules: rules.subscribe(), tell };
+        let rules = Latest::new(rules);
+        let arrivals = Arrivals { env: env.clone(), rules: rules.follow(), tell };
         actix_rt::spawn(arrivals.run(door));
         Self { rules }
     }
@@ -86,14 +87,14 @@ impl Handler<DoorRulesChanged> for Listener {
     type Result = ();
 
     fn handle(&mut self, DoorRulesChanged(rules): DoorRulesChanged, _: &mut Context<Self>) {
-        self.rules.send_replace(rules);
+        self.rules.set(rules);
     }
 }
 
 /// The task that accepts.
 struct Arrivals {
     env: Env,
-    rules: watch::Receiver<Arc<DoorRules>>,
+    rules: Follower<Arc<DoorRules>>,
     tell: SessionTells,
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::alarm::Alarm;
 use super::connection::{Connection, ConnectionLimits};
@@ -27,6 +27,7 @@ use crate::protocol::id::NodeName;
 use crate::protocol::time::Moment;
 use crate::runtime::clock::Clock;
 use crate::runtime::env::Env;
+use crate::runtime::latest::Follower;
 use crate::runtime::message::{DoorRules, PeerError, PeerHeard, PeerLost};
 use crate::runtime::reply::Reply;
 use crate::runtime::rng::Rng;
@@ -97,7 +98,7 @@ pub(super) struct PeerLink {
     pub(super) env: Env,
     pub(super) peer: NodeName,
     pub(super) address: String,
-    pub(super) rules: watch::Receiver<Arc<DoorRules>>,
+    pub(super) rules: Follower<Arc<DoorRules>>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) tell: LinkTells,
 }
@@ -143,7 +144,7 @@ impl PeerLink {
     fn lost(&self, because: &PeerError, is_first: bool) {
         let (node, reason) = (self.peer.clone(), because.to_string());
         let is_early = matches!(because, PeerError::Refused(Refusal::OtherCluster { .. }))
-            && self.rules.borrow().staged.iter().any(|staged| staged.name == node);
+            && self.rules.current().staged.iter().any(|staged| staged.name == node);
         if is_early {
             log::info!(peer:% = node; "no link yet: the joining node has not taken the ring");
         } else {
@@ -156,7 +157,7 @@ impl PeerLink {
     /// One attempt. If it is the first, orders wait for it a little; else they are refused with what the
     /// last attempt met.
     async fn dial(&mut self, last: Option<&PeerError>) -> Dialled {
-        let rules = Arc::clone(&self.rules.borrow_and_update());
+        let rules = self.rules.take();
         let attempt = attempt(self.env.clone(), self.peer.clone(), self.address.clone(), rules);
         tokio::pin!(attempt);
         let mut queue = Queue::new(self.env.clock.clone());

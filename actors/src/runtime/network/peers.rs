@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 pub use super::peer_link::LinkTells;
 use super::peer_link::{ORDERS_MAX, Order, PeerLink};
 use crate::protocol::id::NodeName;
 use crate::runtime::env::Env;
+use crate::runtime::latest::Latest;
 use crate::runtime::message::{
     AddressesChanged, AskPeer, DoorRules, DoorRulesChanged, PeerError, TellPeer,
 };
@@ -27,7 +28,7 @@ const MAILBOX: usize = 4_096;
 /// The links to all other members.
 pub struct Peers {
     env: Env,
-    rules: watch::Sender<Arc<DoorRules>>,
+    rules: Latest<Arc<DoorRules>>,
     links: BTreeMap<NodeName, Link>,
     tell: LinkTells,
 }
@@ -42,7 +43,7 @@ impl Peers {
     /// Without any link. They are made when the first [`AddressesChanged`] comes.
     #[must_use]
     pub fn without_links(env: Env, rules: Arc<DoorRules>, tell: LinkTells) -> Self {
-        Self { env, rules: watch::Sender::new(rules), links: BTreeMap::new(), tell }
+        Self { env, rules: Latest::new(rules), links: BTreeMap::new(), tell }
     }
 
     fn link(&self, peer: &NodeName, address: &str) -> Link {
@@ -51,7 +52,7 @@ impl Peers {
             env: self.env.clone(),
             peer: peer.clone(),
             address: address.to_owned(),
-            rules: self.rules.subscribe(),
+            rules: self.rules.follow(),
             orders: received,
             tell: self.tell.clone(),
         };
@@ -116,6 +117,6 @@ impl Handler<DoorRulesChanged> for Peers {
     type Result = ();
 
     fn handle(&mut self, DoorRulesChanged(rules): DoorRulesChanged, _: &mut Context<Self>) {
-        self.rules.send_replace(rules);
+        self.rules.set(rules);
     }
 }

@@ -18,7 +18,6 @@ use std::time::Duration;
 use actix::Recipient;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::watch;
 
 use self::requests::Request;
 use super::alarm::Alarm;
@@ -29,6 +28,7 @@ use super::message::OtherLifeSeen;
 use super::{HEARD_PAUSE, NO_ANSWER, door};
 use crate::protocol::time::Moment;
 use crate::runtime::env::Env;
+use crate::runtime::latest::Follower;
 use crate::runtime::message::{ClientAsked, DoorRules, PeerAsked, PeerHeard, TransferArrived};
 use crate::runtime::reply::{Answer, Reply, reply};
 use crate::runtime::transport::BoxIo;
@@ -73,7 +73,7 @@ pub struct SessionTells {
 /// What a session needs besides its connection.
 pub(super) struct Session {
     pub(super) env: Env,
-    pub(super) rules: watch::Receiver<Arc<DoorRules>>,
+    pub(super) rules: Follower<Arc<DoorRules>>,
     pub(super) tell: SessionTells,
 }
 
@@ -107,7 +107,7 @@ impl Session {
 
     /// Members of the cluster that this node is joining come before it has taken their ring: they will be back.
     fn log_refusal(&self, peer: &str, refusal: &Refusal) {
-        if self.rules.borrow().joining && matches!(refusal, Refusal::OtherCluster { .. }) {
+        if self.rules.current().joining && matches!(refusal, Refusal::OtherCluster { .. }) {
             log::info!(peer:%; "a member was earlier than the ring of the cluster being joined");
         } else {
             log::warn!(peer:%, reason:% = refusal; "a connection is refused");
@@ -122,7 +122,7 @@ impl Session {
             return Err(self.malformed("the first frame must be a hello".to_owned()));
         }
         let hello = parse(&frame).map_err(|error| self.malformed(error.to_string()))?;
-        let rules = self.rules.borrow_and_update();
+        let rules = self.rules.take();
         if let Err(refusal) = door(&rules).check(&hello) {
             if let Some(from) = hello.from.filter(|from| door(&rules).is_other_life_of_member(from))
             {
@@ -261,7 +261,7 @@ impl Session {
     }
 
     fn judge_anew(&self, member: Option<&Introduction>) -> Result<(), Refusal> {
-        let rules = self.rules.borrow();
+        let rules = self.rules.current();
         member.map_or(Ok(()), |member| door(&rules).check_member(member))
     }
 }

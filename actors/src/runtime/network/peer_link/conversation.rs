@@ -79,7 +79,7 @@ impl Conversation {
         first_orders: Vec<Order>,
     ) -> Ended {
         let Connection { mut reader, writer, .. } = connection;
-        let said = link.rules.borrow().me.clone();
+        let said = link.rules.current().me.clone();
         let mut talk = Self::begin(link, peer, writer);
         for order in first_orders {
             talk.obey(order);
@@ -96,7 +96,7 @@ impl Conversation {
                 },
                 arrived = reader.next() => talk.hear(link, arrived),
                 changed = link.rules.changed() => match changed {
-                    Ok(()) => talk.judge_anew(&said, &link.rules.borrow()),
+                    Ok(()) => talk.judge_anew(&said, &link.rules.current()),
                     Err(_) => break Ended::NotWanted,
                 },
                 () = talk.writer.closed() => Err("the peer takes no more frames".to_owned()),
