@@ -324,6 +324,8 @@ impl Cluster {
             }
         }
         self.close(name);
+        // What it told last is noted at this instant of virtual time.
+        let _inside = self.driver.enter();
         self.watch.ended(name);
     }
 
