@@ -88,6 +88,8 @@
 //! What most programs need is named here at the root.
 #![deny(missing_docs, unreachable_pub)]
 
+#[cfg(tanodb_mutants)]
+pub mod broken;
 pub mod protocol;
 pub mod wire;
 

@@ -323,15 +323,4 @@ mod tests {
         let running = [(transfer(1), vnode(1), node("b")), (transfer(2), vnode(1), node("c"))];
         assert_eq!(superseded(&ring(), running.into_iter()), [transfer(2)]);
     }
-
-    #[cfg(tanodb_mutants)]
-    #[test]
-    fn waiting_vnodes_that_take_turns_are_noticed() {
-        let mut world = world();
-        world.up.remove(&node("b").name);
-        let started = |moves: Vec<Move>| moves.iter().filter(|due| due.wait.is_none()).count();
-        assert_eq!(started(ask(&world, 2)), 2);
-        world.rules = Rules::broken_by(Mutant::WaitingTakesTurns);
-        assert_eq!(started(ask(&world, 2)), 1, "the other slot waits for a node that is down");
-    }
 }

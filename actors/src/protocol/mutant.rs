@@ -198,7 +198,7 @@ mutants! {
     OldStampsCount: "DESIGN 7", seen by "AckDurable, NoResurrect";
 
     /// A coordinator does not look at stamps of others that are ahead of its clock.
-    StampsNotObserved: "DESIGN 7", seen by "AckDurable";
+    StampsNotObserved: "DESIGN 7", seen by "a story: what is overtaken is stamped again";
 
     /// A coordinator that starts again counts from 1.
     NumbersStartAgain: "DESIGN 7", seen by "nothing alone; NoDotReuse in pairs";

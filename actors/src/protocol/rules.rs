@@ -1,20 +1,35 @@
 //! By which rules a protocol value decides: those of the shipped protocol, whole.
 //!
 //! A build for mutation tests (`--cfg tanodb_mutants`) can have one rule broken, or two that cover for each
-//! other, to see that the tests notice. In every other build a [`Rules`] has no content and nothing asks it.
+//! other, to see that the tests notice. There the default is what the process was started with (`broken.rs`), so
+//! that any test can be seen to fail. In every other build a [`Rules`] has no content and nothing asks it.
 
 #[cfg(tanodb_mutants)]
 pub use super::mutant::Mutant;
 
 /// The rules a node decides by, from its settings down to each protocol value.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(not(tanodb_mutants), derive(Default))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rules {
     #[cfg(tanodb_mutants)]
     broken: [Option<Mutant>; 2],
 }
 
 #[cfg(tanodb_mutants)]
+impl Default for Rules {
+    fn default() -> Self {
+        crate::broken::rules()
+    }
+}
+
+#[cfg(tanodb_mutants)]
 impl Rules {
+    /// The shipped protocol, whatever this process was started with.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self { broken: [None; 2] }
+    }
+
     /// The protocol with one rule broken.
     #[must_use]
     pub fn broken_by(mutant: Mutant) -> Self {
@@ -55,6 +70,6 @@ mod tests {
         let [first, second, third, ..] = Mutant::ALL else { panic!("three at least") };
         let both = Rules::broken_by_both(*first, *second);
         assert!(both.breaks(*first) && both.breaks(*second) && !both.breaks(*third));
-        assert!(Mutant::ALL.iter().all(|mutant| !Rules::default().breaks(*mutant)));
+        assert!(Mutant::ALL.iter().all(|mutant| !Rules::whole().breaks(*mutant)));
     }
 }

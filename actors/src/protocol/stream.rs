@@ -332,27 +332,6 @@ mod tests {
         }
     }
 
-    #[cfg(tanodb_mutants)]
-    #[test]
-    fn a_stream_that_forgets_or_reorders_changes_is_noticed() {
-        for mutant in [Mutant::ChangesBehindForgotten, Mutant::ChangesOvertake] {
-            let rules = Rules::broken_by(mutant);
-            assert!((0..200).any(|seed| !ends_equal(seed, rules)), "{mutant}");
-        }
-        let (mut source, mut target) = (Content::new(), Content::new());
-        let mut stream = Stream::without_fold().under(Rules::broken_by(Mutant::CursorStays));
-        let many = (0..=CHANGES_AT_ONCE_MAX as u64).map(|number| (position(number), number));
-        source.extend(many.clone());
-        stream.note(many.map(|(position, number)| (position.clone(), 1, (position, number))));
-        assert!(!send(&mut stream, &source, &mut target, 7), "the big change is not sent");
-        let mut stopped = Stream::default().under(Rules::broken_by(Mutant::NextAttemptGoesOn));
-        send(&mut stopped, &source, &mut target, 7);
-        let mut second = stopped.again();
-        target.clear();
-        while send(&mut second, &source, &mut target, 7) {}
-        assert_ne!(source, target, "what the first attempt had sent is not sent again");
-    }
-
     #[test]
     fn a_change_above_the_cursor_is_not_sent_twice() {
         let mut stream: Stream<u8> = Stream::default();

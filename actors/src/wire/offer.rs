@@ -177,33 +177,4 @@ mod tests {
         let newer = Token::minted(Epoch(1)).granted();
         assert_eq!(ask(&offer(), Some(newer)), Err(Rejection::TokenNotNewer { token: newer }));
     }
-
-    #[cfg(tanodb_mutants)]
-    #[test]
-    fn an_offer_or_a_grant_for_another_life_is_noticed() {
-        let (me, ring) = (node("target", 2), ring());
-        let known = Known {
-            me: &me,
-            cluster: ClusterId(1),
-            ring: &ring,
-            token: None,
-            hosts: true,
-            is_unreadmitted: false,
-            rules: Rules::default(),
-        };
-        assert!(judge(&offer(), &known).is_err());
-        let rules = Rules::broken_by(Mutant::OfferToAnybody);
-        assert_eq!(judge(&offer(), &Known { rules, ..known }), Ok(()));
-        let grant = Grant {
-            transfer: offer().transfer,
-            vnode: offer().vnode,
-            source: node("source", 1),
-            target: node("target", 1),
-            fence: 5,
-            token: Token::minted(Epoch(1)).granted(),
-            rebuilding: false,
-        };
-        assert!(!is_granted_to(&grant, &me, Rules::default()));
-        assert!(is_granted_to(&grant, &me, Rules::broken_by(Mutant::LaterIncarnationDeclines)));
-    }
 }

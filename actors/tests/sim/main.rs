@@ -7,6 +7,7 @@
     reason = "a test ends where it fails"
 )]
 
+mod clocks;
 mod kit;
 mod museum;
 #[cfg(tanodb_mutants)]

@@ -136,10 +136,7 @@ struct Explorer {
 impl Explorer {
     /// Walks through every reachable world once.
     fn explore(fault: Fault, bounds: Bounds) -> Found {
-        Self::explore_under(Rules::default(), fault, bounds)
-    }
-
-    fn explore_under(rules: Rules, fault: Fault, bounds: Bounds) -> Found {
+        let rules = Rules::default();
         let names = (0..bounds.acceptors).map(node).collect();
         let mut explorer = Self { fault, bounds, rules, names, found: Found::default() };
         let mut open = vec![explorer.first_world()];
@@ -403,16 +400,4 @@ fn a_promise_that_hides_what_was_accepted_lets_two_values_be_decided() {
 #[test]
 fn a_ballot_used_twice_lets_two_values_be_decided() {
     assert_noticed(Fault::BallotsUsedTwice, RESTART);
-}
-
-#[cfg(tanodb_mutants)]
-#[test]
-fn mutants_of_the_agreement_are_noticed() {
-    let explore = |mutant, bounds| {
-        Explorer::explore_under(Rules::broken_by(mutant), Fault::None, bounds).two_decided
-    };
-    assert!(explore(Mutant::AcceptBelowPromise, RIVALS).is_some());
-    assert!(explore(Mutant::OwnValueFirst, RIVALS).is_some());
-    let unkept = std::panic::catch_unwind(|| explore(Mutant::PromiseNotDurable, CRASH));
-    assert!(unkept.is_err(), "an acceptor that has changed says that it has not");
 }

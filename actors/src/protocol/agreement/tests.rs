@@ -240,28 +240,3 @@ fn a_stranger_has_no_vote() {
     let missed = ProposerEvent::NotReached { who, ballot: ballot(1) };
     assert_eq!(play.tell(missed), Err(Ignored::NotAnAcceptor));
 }
-
-#[cfg(tanodb_mutants)]
-#[test]
-fn mutants_of_the_majority_are_noticed() {
-    let under = |mutant| {
-        let mut play = Play::started(3, 1);
-        let rules = Rules::broken_by(mutant);
-        let proposal = Proposal { rules, ..play.proposer.proposal().clone() };
-        play.proposer = Proposer::new(proposal);
-        play.tell(ProposerEvent::Started).unwrap();
-        play
-    };
-    let mut play = under(Mutant::MajorityOfTheReached);
-    for number in [1, 2] {
-        let who = node(number);
-        play.tell(ProposerEvent::NotReached { who, ballot: ballot(1) }).unwrap();
-    }
-    play.hear(0, 1, promise(None)).unwrap();
-    assert!(play.asked_to_accept(1, 'a'), "one of three is enough for it");
-    let mut play = under(Mutant::AnyIdentityVotes);
-    play.hear(0, 1, promise(None)).unwrap();
-    let (from, voter, answer) = (node(1), VoterId(77), promise(None));
-    play.tell(ProposerEvent::Answered { from, voter, ballot: ballot(1), answer }).unwrap();
-    assert!(play.asked_to_accept(1, 'a'), "a stranger under a member's name is enough for it");
-}

@@ -131,16 +131,3 @@ fn a_generation_is_home_when_all_of_it_was_sent_and_confirmed() {
     assert!(!way.is_home(1), "the second page is not confirmed yet");
     assert!(way.is_home(2));
 }
-
-#[cfg(tanodb_mutants)]
-#[test]
-fn mutants_of_the_way_home_are_noticed() {
-    let broken = |mutant, world: World| World { rules: Rules::broken_by(mutant), ..world };
-    let moved = broken(Mutant::HintsWaitForFormerOwner, world(&["bob"]));
-    assert_eq!(moved.ask(&waiting(&["ada"])).0, []);
-    let down = World { down: vec!["ada"], ..world(&["ada", "bob"]) };
-    let held_up = broken(Mutant::HintsWaitInLine, down);
-    assert_eq!(held_up.ask(&waiting(&["ada", "bob"])).0, []);
-    let rules = Rules::broken_by(Mutant::MessagesPostponeHints);
-    assert_eq!(due(at(0), at(600), at(600), IDLE, rules), Due::At(at(660)));
-}

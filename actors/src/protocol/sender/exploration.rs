@@ -14,6 +14,7 @@ fn events() -> Vec<Event> {
         Event::MoreToRead,
         Event::FenceNotYet,
         Event::Failed(Failure::Disconnected),
+        Event::Failed(Failure::Silent),
     ];
     for number in 1..=5 {
         all.extend([
@@ -125,6 +126,10 @@ fn every_sequence_keeps_within_the_window_and_reports_once() {
             }
             let mut ghost = ghost.clone();
             let step = state.clone().step(event);
+            let is_over = matches!(state, Sender::Confirmed(_) | Sender::Ended);
+            if let (Event::Failed(_), false) = (&event, is_over) {
+                assert_eq!(step.next, Sender::Ended, "{event:?} ends {state:?}");
+            }
             account(&event, &step.effects, &mut ghost);
             let asks = step.effects.iter().any(|it| matches!(it, Effect::AskFence { .. }));
             let is_first = !matches!(state, Sender::Repairing { .. });
@@ -167,20 +172,4 @@ fn a_difference_is_repaired_three_times_and_then_given_up() {
     }
     let step = sender.step(Event::FenceDiffers { fence: 4 });
     assert_eq!(step.effects, [Effect::ReportEnded(Failure::Differs)]);
-}
-
-#[cfg(tanodb_mutants)]
-#[test]
-fn mutants_of_the_sender_are_noticed() {
-    use crate::protocol::mutant::Mutant;
-    use crate::protocol::rules::Rules;
-
-    let step = |mutant, state: Sender, event| state.step_under(event, Rules::broken_by(mutant));
-    let fencing = Sender::Fencing { flow: Flow::default(), repairs: 0 };
-    let fenced = Event::Fenced { fence: 4, tail_bytes: 0 };
-    let believed = step(Mutant::SentTakenForStored, fencing, fenced);
-    assert_eq!(believed.effects, [Effect::SendFence, Effect::ReportConfirmed(4)]);
-    let silent = Event::Failed(Failure::Silent);
-    let waits = step(Mutant::SilenceIgnored, Sender::Offered, silent);
-    assert_eq!((waits.next, waits.effects), (Sender::Offered, vec![]));
 }

@@ -173,12 +173,3 @@ fn no_sequence_of_calls_leaks_a_slot() {
     walk(&Slots::with_limit(1), &account, 5, &mut walked);
     assert_eq!(walked, 111_111);
 }
-
-#[cfg(tanodb_mutants)]
-#[test]
-fn a_lease_without_end_is_noticed() {
-    let rules = Rules::broken_by(Mutant::LeasesNeverEnd);
-    let mut slots = Slots::with_limit(1).under(rules);
-    slots.try_lease(transfer(1), Direction::Outbound, Moment::START, TTL).unwrap();
-    assert_eq!(slots.expire(Moment::START.plus(TTL)), vec![]);
-}

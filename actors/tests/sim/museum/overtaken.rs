@@ -63,11 +63,13 @@ fn a_removal_is_not_undone_by_what_was_streamed() {
         let mut told = Told::new();
         put_all(&mut town, "ada", 0..80, 0, &mut told);
         let rng = town.rng("removals");
-        town.links(|network| network.limit("ada", "bob", Some(20_000)));
         town.join("ada", &["bob", "cyd"]);
         until_some_is(&mut town, "Sending");
+        for joiner in ["bob", "cyd"] {
+            town.links(|network| network.limit("ada", joiner, Some(6_000)));
+        }
         town.chapter("keys are removed and put again behind and before the cursor");
-        for round in 1..150 {
+        for round in 1..300 {
             let key = rng.below(80);
             let was = told[&key];
             if was.is_some() && rng.below(3) > 0 {

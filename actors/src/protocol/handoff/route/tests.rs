@@ -116,17 +116,3 @@ fn a_vnode_whose_items_are_lost_says_so_and_never_not_found() {
     let lost = Handoff::Lost { token: token(4) };
     assert_eq!(admit(&lost, direct(4), None), Admission::Refuse(Refused::Lost));
 }
-
-#[cfg(tanodb_mutants)]
-#[test]
-fn mutants_of_admission_are_noticed() {
-    use crate::protocol::mutant::Mutant;
-
-    let execute = |state: &Handoff, mutant| {
-        let rules = Rules::broken_by(mutant);
-        state.admit(direct(4), None, &node("me"), rules) == Admission::Execute
-    };
-    assert!(execute(&fenced(), Mutant::ExecuteWhileFenced));
-    let purging = Handoff::Purging { granted: token(5), outgoing: outgoing() };
-    assert!(execute(&purging, Mutant::EmptyStoreAnswers));
-}
