@@ -339,7 +339,11 @@ impl Asking {
             }
         }
         let now = self.now();
-        self.told.borrow_mut().counters.end(&id, outcome, now);
+        let mut told = self.told.borrow_mut();
+        if amount == 0 && !matches!(outcome, AddOutcome::Acknowledged { .. }) {
+            told.unanswered_reads.push(format!("{name} through {}", ask_of(&self.node)));
+        }
+        told.counters.end(&id, outcome, now);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tanodb_actors::runtime::node::NodeSettings;
 use tanodb_actors::runtime::rng::Rng;
 
 use super::plan::{
@@ -16,6 +17,12 @@ pub const KEYS: u16 = 48;
 
 /// Counters of a run.
 pub const COUNTERS: u16 = 6;
+
+/// How long hints are left alone in most runs.
+const HINTED_IDLE: Duration = Duration::from_secs(5);
+
+/// The same in the others: longer than clients are waited for, so that nodes are asked how they are meanwhile.
+const LONG_IDLE: Duration = Duration::from_secs(40);
 
 /// How far a clock may be off.
 pub const SKEW_MILLIS_MAX: u64 = 3_000;
@@ -59,6 +66,11 @@ impl Dice {
 
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Plan {
+    unusual(&Dice(Rng::seeded(seed).fork("unusual")), usual(seed))
+}
+
+/// The same without what only some runs have.
+pub fn usual(seed: u64) -> Plan {
     let dice = Dice(Rng::seeded(seed).fork("plan"));
     let nodes = dice.weighted(&[(1, 1), (3, 2), (8, 3), (6, 4), (4, 5), (1, 6), (1, 7), (1, 9)], 3);
     // Somebody joins in most runs: what does not move is not tried.
@@ -74,6 +86,8 @@ pub fn plan(seed: u64) -> Plan {
             .weighted(&[(3, Quality::Good), (5, Quality::Busy), (2, Quality::Poor)], Quality::Busy),
         page_items: dice.weighted(&[(2, 1), (3, 2), (3, 5), (2, 1_024)], 5),
         transfer_limit: dice.weighted(&[(2, 1), (4, 2), (2, 4)], 2),
+        permits: NodeSettings::default().permits,
+        hinted_idle: HINTED_IDLE,
         active,
         asks: asks(&dice, nodes, active),
         changes: changes(&dice, founders, nodes, active),
@@ -81,6 +95,53 @@ pub fn plan(seed: u64) -> Plan {
     };
     let faults = faults(&dice, nodes, active);
     Plan { faults, ..plan }
+}
+
+/// Some runs have narrow limits, clocks that disagree, operators who think before they commit, or a join that
+/// nobody commits.
+fn unusual(dice: &Dice, plan: Plan) -> Plan {
+    let mut plan = plan;
+    let joins = plan.changes.iter().filter(|change| matches!(change.what, Changed::Join { .. }));
+    let nodes = plan.founders + u8::try_from(joins.count()).unwrap_or(0);
+    if dice.happens(30) {
+        plan.permits = usize::try_from(dice.between(2, 4)).unwrap_or(2);
+    }
+    if dice.happens(40) {
+        plan.hinted_idle = LONG_IDLE;
+    }
+    one_more_join(dice, nodes, &mut plan);
+    if dice.happens(30) {
+        plan.faults.extend((0..nodes).map(|who| {
+            let when = When::At(dice.millis(0, 2_000));
+            Fault { when, what: skew(dice, Whom::Node(who)) }
+        }));
+    }
+    plan
+}
+
+/// One more node asks to join behind the last commit, or while its operator thinks about the plan.
+fn one_more_join(dice: &Dice, nodes: u8, plan: &mut Plan) {
+    let (thinks_for, later) = (dice.millis(1_500, 4_000), dice.millis(50, 1_200));
+    let (in_thought, behind) = (dice.happens(30), dice.happens(40));
+    let through = dice.small(u64::from(plan.founders));
+    let Some(last) = plan.changes.last_mut() else { return };
+    let wait = match &mut last.what {
+        Changed::Commit { thinks, .. } if in_thought => {
+            *thinks = thinks_for;
+            thinks_for / 3
+        }
+        Changed::Join { .. }
+        | Changed::Commit { .. }
+        | Changed::CommitTwice { .. }
+        | Changed::Watch => {
+            if !behind {
+                return;
+            }
+            later
+        }
+    };
+    let at = last.at + wait;
+    plan.changes.push(Change { at, what: Changed::Join { who: nodes, through } });
 }
 
 fn asks(dice: &Dice, nodes: u8, active: Duration) -> Vec<Ask> {
@@ -135,7 +196,7 @@ fn changes(dice: &Dice, founders: u8, nodes: u8, active: Duration) -> Vec<Change
             let other = (through + 1) % founders;
             Changed::CommitTwice { one: through, other }
         } else {
-            Changed::Commit { through }
+            Changed::Commit { through, thinks: Duration::ZERO }
         };
         changes.push(Change { at: Duration::from_millis(at + dice.between(300, 1_500)), what });
         at += dice.between(500, (end / 2).max(501));
@@ -235,16 +296,18 @@ fn of_any_time(dice: &Dice, nodes: u8, losses: &mut Losses) -> Broken {
         0..18 => Broken::Cut { one: whom, other, both: dice.happens(60), lasts },
         18..32 => Broken::Isolate { whom, lasts },
         32..42 => Broken::Pause { whom, lasts: dice.millis(50, 12_000) },
-        42..54 => {
-            let most = i64::try_from(SKEW_MILLIS_MAX).unwrap_or(0);
-            let millis = i64::try_from(dice.below(2 * SKEW_MILLIS_MAX)).unwrap_or(0) - most;
-            Broken::Skew { whom, millis }
-        }
+        42..54 => skew(dice, whom),
         54..62 => Broken::Slow { one: whom, other, rate: dice.between(500, 50_000), lasts },
         62..70 => Broken::Reset { one: whom, other },
         70..82 => disk(dice, whom),
         _ => end_of(dice, nodes, whom, losses),
     }
+}
+
+fn skew(dice: &Dice, whom: Whom) -> Broken {
+    let most = i64::try_from(SKEW_MILLIS_MAX).unwrap_or(0);
+    let millis = i64::try_from(dice.below(2 * SKEW_MILLIS_MAX)).unwrap_or(0) - most;
+    Broken::Skew { whom, millis }
 }
 
 fn disk(dice: &Dice, whom: Whom) -> Broken {

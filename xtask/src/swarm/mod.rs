@@ -126,6 +126,8 @@ fn soak(count: u64, began: Instant) -> (Counts, Option<(u64, Outcome)>) {
 fn explain(seed: u64, outcome: &Outcome) {
     println!("seed {seed} failed; the smallest plan that fails alike is looked for");
     let (plan, last, runs) = smaller::smallest(draw::plan(seed), outcome);
-    println!("\nafter {runs} runs:\n{plan}\n{}", last.account);
+    let (faults, operations) = (plan.faults.len(), plan.operations());
+    println!("\nafter {runs} runs {faults} faults and {operations} operations are left:");
+    println!("{plan}\n{}", last.account);
     println!("the whole run again:\n    cargo xtask swarm --seed {seed}");
 }

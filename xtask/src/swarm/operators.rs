@@ -26,14 +26,15 @@ pub async fn join(joiner: Node, contact: String) {
     }
 }
 
-/// Plans and commits what is staged, until a commit succeeds or nothing is staged for long. What was committed,
-/// and the number of its ring.
-pub async fn commit(through: Node) -> Option<(PlanShown, Epoch)> {
+/// Plans what is staged, thinks about it, and commits it, until a commit succeeds or nothing is staged for long.
+/// What was committed, and the number of its ring.
+pub async fn commit(through: Node, thinks: Duration) -> Option<(PlanShown, Epoch)> {
     for _ in 0..TRIES {
-        if let Ok(plan) = through.plan().await
-            && let Ok(epoch) = through.commit(plan.id).await
-        {
-            return Some((plan, epoch));
+        if let Ok(plan) = through.plan().await {
+            tokio::time::sleep(thinks).await;
+            if let Ok(epoch) = through.commit(plan.id).await {
+                return Some((plan, epoch));
+            }
         }
         tokio::time::sleep(TRY_AGAIN).await;
     }

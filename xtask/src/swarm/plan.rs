@@ -46,6 +46,10 @@ pub struct Plan {
     pub page_items: usize,
     /// Transfers at once in each direction.
     pub transfer_limit: u16,
+    /// Commands under way at a vnode.
+    pub permits: usize,
+    /// How long hints are left alone before they go home.
+    pub hinted_idle: Duration,
     /// How long the clients ask.
     pub active: Duration,
     /// What clients ask.
@@ -121,6 +125,8 @@ pub enum Changed {
     Commit {
         /// Which.
         through: Who,
+        /// How long the plan is looked at.
+        thinks: Duration,
     },
     /// Plans and commits through two nodes at once.
     CommitTwice {
@@ -382,17 +388,27 @@ impl Broken {
     }
 }
 
+impl Plan {
+    /// What clients ask and operators do.
+    pub fn operations(&self) -> usize {
+        self.asks.len() + self.changes.len()
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {} founders, {} partitions, {:?} network, pages of {}, {} transfers at once",
+            "seed {}: {} founders, {} partitions, {:?} network, pages of {}, {} transfers and {} commands \
+             at once, hints go home after {:?}",
             self.seed,
             self.founders,
             self.ring_size,
             self.quality,
             self.page_items,
-            self.transfer_limit
+            self.transfer_limit,
+            self.permits,
+            self.hinted_idle
         )?;
         for Change { at, what } in &self.changes {
             writeln!(f, "  {:>8.3} s  {what:?}", at.as_secs_f64())?;

@@ -142,7 +142,8 @@ impl Play {
                 ..TransferSettings::default()
             },
             page: PageLimits { items: plan.page_items, bytes: 16 * 1024 },
-            hinted_idle: Duration::from_secs(5),
+            permits: plan.permits,
+            hinted_idle: plan.hinted_idle,
             ..NodeSettings::default()
         };
         let settings = ClusterSettings {
@@ -313,10 +314,10 @@ impl Play {
                 let due = Due::JoinWhenStarted { who, through, tries: 100 };
                 self.after(Duration::from_millis(50), due);
             }
-            Changed::Commit { through } => self.commit(through),
+            Changed::Commit { through, thinks } => self.commit(through, thinks),
             Changed::CommitTwice { one, other } => {
-                self.commit(one);
-                self.commit(other);
+                self.commit(one, Duration::ZERO);
+                self.commit(other, Duration::ZERO);
             }
             Changed::Watch => self.watch(),
         }
@@ -337,9 +338,9 @@ impl Play {
         }
     }
 
-    fn commit(&mut self, through: u8) {
+    fn commit(&mut self, through: u8, thinks: Duration) {
         if let Some(node) = self.cluster.find(name(through)) {
-            let committed = self.cluster.spawn(operators::commit(node));
+            let committed = self.cluster.spawn(operators::commit(node, thinks));
             self.commits.push(committed);
         }
     }

@@ -6,7 +6,7 @@ use super::plan::{Plan, Quality};
 use super::play::{Outcome, play};
 
 /// Runs a search for the smallest plan may take.
-const RUNS_MAX: usize = 400;
+pub const RUNS_MAX: usize = 400;
 
 /// The least size of a ring.
 const RING_SIZE_MIN: u32 = 8;
@@ -49,6 +49,16 @@ impl Shrinks for Plan {
 /// The smallest plan that was found to fail in the same way, what came of it, and the runs that took. The plan
 /// itself if it does not fail again.
 pub fn smallest(plan: Plan, failed: &Outcome) -> (Plan, Outcome, usize) {
+    smallest_by(plan, failed, RUNS_MAX, play)
+}
+
+/// The same for runs that are played and judged in this way, and at most so many of them.
+pub fn smallest_by(
+    plan: Plan,
+    failed: &Outcome,
+    runs_max: usize,
+    play: impl Fn(&Plan) -> Outcome,
+) -> (Plan, Outcome, usize) {
     let Some(failure) = &failed.failure else { return (plan, failed.clone(), 0) };
     let mut last = failed.clone();
     let fails = |plan: &Plan| {
@@ -59,7 +69,7 @@ pub fn smallest(plan: Plan, failed: &Outcome) -> (Plan, Outcome, usize) {
         }
         is_it
     };
-    match shrink(plan.clone(), fails, RUNS_MAX) {
+    match shrink(plan.clone(), fails, runs_max) {
         Ok(shrunk) => (shrunk.plan, last, shrunk.runs),
         Err(_) => (plan, failed.clone(), 1),
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tanodb_actors::protocol::rules::Rules;
+use tanodb_actors::runtime::node::NodeSettings;
 use tanodb_actors::sim::failure::Failure;
 
 use super::draw::KEYS;
@@ -48,6 +49,8 @@ fn plan(nodes: u8, rate: u64, seconds: u64) -> Plan {
         quality: Quality::Busy,
         page_items: 1_024,
         transfer_limit: 4,
+        permits: NodeSettings::default().permits,
+        hinted_idle: Duration::from_secs(5),
         active: Duration::from_secs(seconds),
         asks: (0..rate * seconds).map(ask).collect(),
         changes: Vec::new(),

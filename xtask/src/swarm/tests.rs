@@ -1,11 +1,14 @@
 //! One seed is one run; what fails is made small; seeds that once failed go well.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use tanodb_actors::sim::failure::Failure;
 use tanodb_actors::sim::harness::seeds;
 
-use super::play::play;
-use super::{draw, table};
+use super::plan::{Broken, Fault, Plan};
+use super::play::{Outcome, play};
+use super::{draw, smaller, table};
 
 /// Seeds that a desk runs; the gate runs more, in release.
 const SEEDS: u64 = 20;
@@ -34,6 +37,44 @@ fn a_seed_is_one_run_whoever_runs_beside_it() {
     });
     assert_eq!(first, second);
     assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), first.len(), "two seeds played alike");
+}
+
+/// Plays a plan, and takes something harmless for a bug: a process stood still, a transfer met a crash or a cut, and
+/// a put was acknowledged.
+fn play_with_a_planted_bug(plan: &Plan) -> Outcome {
+    let mut outcome = play(plan);
+    let counts = &outcome.counts;
+    let stood_still = counts.faults.contains_key("process paused");
+    let is_shown = stood_still && counts.broken_transfers > 0 && counts.checked.puts > 0;
+    if is_shown && outcome.failure.is_none() {
+        let what = "what was planted".to_owned();
+        outcome.failure = Some(Failure::Broken { invariant: "Planted", what });
+    }
+    outcome
+}
+
+/// The beginning of a seed's plan with the faults of others, of which none ends a process.
+fn with_many_faults(seed: u64) -> Plan {
+    let drawn = (seed..).flat_map(|seed| draw::plan(seed).faults);
+    let ends = |fault: &Fault| matches!(fault.what, Broken::Kill { .. } | Broken::PowerOff { .. });
+    let faults = drawn.filter(|fault| !ends(fault)).take(16).collect();
+    let mut plan = Plan { faults, ring_size: 8, ..draw::plan(seed) };
+    plan.active = Duration::from_secs(8);
+    plan.asks.retain(|ask| ask.at < plan.active);
+    plan
+}
+
+#[test]
+fn a_planted_bug_is_shown_with_few_faults_and_operations() {
+    let played = (0..30).map(with_many_faults).map(|plan| (play_with_a_planted_bug(&plan), plan));
+    let shows = |(outcome, _): &(Outcome, Plan)| outcome.failure.is_some();
+    let (failed, plan) = { played }.find(shows).expect("a plan that shows it");
+    assert!(plan.faults.len() >= 12 && plan.operations() > 100, "{plan}");
+    let (smallest, outcome, runs) =
+        smaller::smallest_by(plan, &failed, smaller::RUNS_MAX, play_with_a_planted_bug);
+    assert!(outcome.failure.is_some_and(|failure| failure.to_string().contains("planted")));
+    let (faults, operations) = (smallest.faults.len(), smallest.operations());
+    assert!(faults <= 3 && operations <= 10, "after {runs} runs there is left: {smallest}");
 }
 
 #[test]
