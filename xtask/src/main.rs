@@ -66,7 +66,10 @@ fn main() -> ExitCode {
         ["swarm", "--mutants"] => Some(mutants::build_and_hunt("").map_err(Into::into)),
         ["swarm", "--mutants", names] => Some(mutants::build_and_hunt(names).map_err(Into::into)),
         #[cfg(tanodb_mutants)]
-        [mutants::HUNT, names] => Some(mutants::hunt::all(names).map_err(Into::into)),
+        [mutants::HUNT, names, decisions, stories] => {
+            let programs = mutants::hunt::Programs::at(decisions, stories);
+            Some(mutants::hunt::all(names, &programs).map_err(Into::into))
+        }
         [ideal::RECEIVER, address] => {
             Some(ideal::receive(address).map_err(|error| XtaskError::Bench(error.into())))
         }

@@ -323,4 +323,12 @@ mod tests {
         let running = [(transfer(1), vnode(1), node("b")), (transfer(2), vnode(1), node("c"))];
         assert_eq!(superseded(&ring(), running.into_iter()), [transfer(2)]);
     }
+
+    #[test]
+    fn what_waits_for_a_node_that_is_down_takes_no_turn_at_the_slots() {
+        let mut world = world();
+        world.up.remove(&node("b").name);
+        let started = ask(&world, 2).iter().filter(|due| due.wait.is_none()).count();
+        assert_eq!(started, 2, "both slots are used");
+    }
 }

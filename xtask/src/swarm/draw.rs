@@ -105,6 +105,10 @@ fn unusual(dice: &Dice, plan: Plan) -> Plan {
     let nodes = plan.founders + u8::try_from(joins.count()).unwrap_or(0);
     if dice.happens(30) {
         plan.permits = usize::try_from(dice.between(2, 4)).unwrap_or(2);
+        // What comes to a process that stands still expires there.
+        let (whom, lasts) = (Whom::Node(dice.small(u64::from(nodes))), dice.millis(7_000, 12_000));
+        let when = When::At(dice.millis(1_000, 12_000));
+        plan.faults.push(Fault { when, what: Broken::Pause { whom, lasts } });
     }
     if dice.happens(40) {
         plan.hinted_idle = LONG_IDLE;

@@ -1,6 +1,7 @@
 //! Plays seeds with something broken until one fails.
 //!
-//! Before that nothing must be noticed in runs in which nothing else goes wrong: a bug that is seen at once
+//! What runs do not notice is tried on a model, or on a test that must fail with it and pass without.
+//! Before anything else nothing must be noticed in runs in which nothing else goes wrong: a bug that is seen at once
 //! is too crude to say anything about the runs.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +17,12 @@ use tanodb_actors::sim::failure::Failure;
 
 use super::MutantsError;
 use super::beyond::{BEYOND, BY_MODEL, Beyond};
+pub use super::trial::Programs;
 use crate::model::{self, Bound};
 use crate::swarm::draw;
 use crate::swarm::plan::{Plan, Quality};
 use crate::swarm::play::play_under;
+use crate::swarm::smaller::smallest_by;
 
 /// Seeds that are tried three times over, each from where the one before ends.
 const SEEDS: u64 = 25;
@@ -27,33 +30,50 @@ const SEEDS: u64 = 25;
 /// How often a mutant is hunted, for the median.
 const HUNTS: u64 = 3;
 
+/// Runs that making the plan of a caught mutant smaller may take.
+const SHRINK_RUNS_MAX: usize = 100;
+
 /// Seeds on which nothing must be noticed while nothing goes wrong.
 const CALM_SEEDS: u64 = 3;
 
-/// Mutants that must be caught at least.
+/// Single mutants that runs and models must catch at least.
 const CAUGHT_MIN: usize = 20;
+
+/// How large a plan is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Size {
+    faults: usize,
+    operations: usize,
+}
+
+impl Size {
+    /// Small enough to be read.
+    fn is_small(self) -> bool {
+        self.faults <= 3 && self.operations <= 10
+    }
+}
 
 /// What was found out about a mutant.
 enum Verdict {
     /// It is noticed though nothing goes wrong.
     Crude(String),
     /// Seeds that each hunt took, and what the first that caught it saw at which seed.
-    Caught { by: String, seed: u64, took: Vec<Option<u64>> },
+    Caught { by: String, seed: u64, took: Vec<Option<u64>>, shrunk: Size },
     /// The model checker does. Which model and which property.
     Modelled(&'static str, &'static str),
     /// Another rule covers for it: it is hunted in a pair.
     Covered,
-    /// Something else notices it.
-    Beyond(&'static Beyond),
+    /// A test of the protocol does, or a story.
+    Tested(&'static Beyond),
     /// Nothing does.
     Missed,
 }
 
 /// Hunts the mutants of these names, or all of them.
-pub fn all(names: &str) -> Result<(), MutantsError> {
+pub fn all(names: &str, programs: &Programs) -> Result<(), MutantsError> {
     let began = Instant::now();
     let subjects = subjects(names)?;
-    let grounds = Grounds::look();
+    let grounds = Grounds::look(programs);
     let (next, found) = (Mutex::new(0..subjects.len()), Mutex::new(BTreeMap::new()));
     on_all_processors(|| {
         let place = lock(&next).next()?;
@@ -116,14 +136,15 @@ fn is_covered(rules: Rules) -> bool {
 }
 
 /// The seeds to hunt on.
-struct Grounds {
+struct Grounds<'a> {
+    programs: &'a Programs,
     /// Seeds that fail though nothing is broken on purpose: they say nothing about what is.
     barren: BTreeSet<u64>,
 }
 
-impl Grounds {
+impl<'a> Grounds<'a> {
     /// Plays each seed once with nothing broken on purpose.
-    fn look() -> Self {
+    fn look(programs: &'a Programs) -> Self {
         let (next, barren) = (Mutex::new(0..HUNTS * SEEDS), Mutex::new(BTreeSet::new()));
         on_all_processors(|| {
             let seed = lock(&next).next()?;
@@ -133,20 +154,21 @@ impl Grounds {
             }
             Some(())
         });
-        Self { barren: barren.into_inner().unwrap_or_else(PoisonError::into_inner) }
+        Self { programs, barren: barren.into_inner().unwrap_or_else(PoisonError::into_inner) }
     }
 
     fn hunt(&self, rules: Rules) -> Verdict {
         if is_covered(rules) {
             return Verdict::Covered;
         }
-        if let Some(beyond) = BEYOND.iter().find(|beyond| beyond.name == name(rules)) {
-            return Verdict::Beyond(beyond);
-        }
         for seed in 0..CALM_SEEDS {
-            if let Some(what) = fails(&calm(draw::plan(seed)), rules) {
+            if let Some(what) = fails(&calm(draw::usual(seed)), rules) {
                 return Verdict::Crude(format!("{what}, seed {seed} without faults"));
             }
+        }
+        if let Some(beyond) = BEYOND.iter().find(|beyond| beyond.name == name(rules)) {
+            let is_noticed = self.programs.notice(beyond.test, beyond.name);
+            return if is_noticed { Verdict::Tested(beyond) } else { Verdict::Missed };
         }
         if BY_MODEL.contains(&name(rules).as_str()) {
             let verdict = model::check(rules, Bound::Default, |_| {});
@@ -163,7 +185,7 @@ impl Grounds {
             first = first.or(caught);
         }
         match first {
-            Some((seed, by)) => Verdict::Caught { by, seed, took },
+            Some((seed, by)) => Verdict::Caught { by, seed, took, shrunk: shrunk(seed, rules) },
             None => Verdict::Missed,
         }
     }
@@ -176,6 +198,14 @@ impl Grounds {
             by.map(|by| (seed, by))
         })
     }
+}
+
+/// How small the plan of a seed that fails is made.
+fn shrunk(seed: u64, rules: Rules) -> Size {
+    let plan = draw::plan(seed);
+    let play = |plan: &Plan| play_under(plan, rules);
+    let (plan, ..) = smallest_by(plan.clone(), &play(&plan), SHRINK_RUNS_MAX, play);
+    Size { faults: plan.faults.len(), operations: plan.operations() }
 }
 
 /// Does it again and again on each processor, until it says that there is no more.
@@ -202,15 +232,17 @@ fn row(rules: Rules, verdict: &Verdict) -> String {
     let (name, taken_from) = (name(rules), taken_from.join("; "));
     let (seeds, by) = match verdict {
         Verdict::Crude(what) => ("-".to_owned(), format!("too crude: {what}")),
-        Verdict::Caught { by, seed, took } => (median(took), format!("{by}, seed {seed}")),
+        Verdict::Caught { by, seed, took, shrunk: Size { faults, operations } } => {
+            let shrunk = format!("{faults} faults and {operations} operations show it");
+            (median(took), format!("{by}, seed {seed}; {shrunk}"))
+        }
         Verdict::Modelled(model, property) => {
             ("-".to_owned(), format!("{property}, in the model {model}"))
         }
         Verdict::Covered => ("-".to_owned(), "nothing alone, see its pair".to_owned()),
-        Verdict::Beyond(Beyond { test: Some((_, test)), .. }) => {
-            ("-".to_owned(), format!("the test {test}"))
+        Verdict::Tested(Beyond { test, reason, .. }) => {
+            ("-".to_owned(), format!("the {test}; {reason}"))
         }
-        Verdict::Beyond(beyond) => ("-".to_owned(), format!("not caught: {}", beyond.reason)),
         Verdict::Missed => (format!(">{SEEDS}"), "NOT CAUGHT".to_owned()),
     };
     format!("{name:<44} {taken_from:<24} {seeds:>6}  {by}")
@@ -225,13 +257,12 @@ fn table(found: &[(Rules, Verdict)]) -> String {
     let count = |is: fn(&Verdict) -> bool| found.iter().filter(|(_, verdict)| is(verdict)).count();
     let _ = writeln!(
         table,
-        "{} mutants and pairs: {} caught by runs, {} by a model, {} by a test, {} by nothing yet, \
-         {} covered for, {} too crude, {} missed,",
+        "{} mutants and pairs: {} caught by runs, {} by a model, {} by a test, {} seen only in pairs, \
+         {} too crude, {} missed,",
         found.len(),
         count(|verdict| matches!(verdict, Verdict::Caught { .. })),
         count(|verdict| matches!(verdict, Verdict::Modelled(..))),
-        count(|verdict| matches!(verdict, Verdict::Beyond(beyond) if beyond.test.is_some())),
-        count(|verdict| matches!(verdict, Verdict::Beyond(beyond) if beyond.test.is_none())),
+        count(|verdict| matches!(verdict, Verdict::Tested(_))),
         count(|verdict| matches!(verdict, Verdict::Covered)),
         count(|verdict| matches!(verdict, Verdict::Crude(_))),
         count(|verdict| matches!(verdict, Verdict::Missed)),
@@ -240,18 +271,29 @@ fn table(found: &[(Rules, Verdict)]) -> String {
 }
 
 fn judge(found: &[(Rules, Verdict)], is_all: bool) -> Result<(), MutantsError> {
-    let missed = found.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Missed));
-    let missed: Vec<String> = missed.map(|(rules, _)| name(*rules)).collect();
+    let those = |is: fn(&Verdict) -> bool| -> Vec<String> {
+        let of = found.iter().filter(|(_, verdict)| is(verdict));
+        of.map(|(rules, _)| name(*rules)).collect()
+    };
+    let missed = those(|verdict| matches!(verdict, Verdict::Missed));
     if !missed.is_empty() {
         return Err(MutantsError::Missed(missed.join(", ")));
     }
-    let is_caught = |(_, verdict): &&(Rules, Verdict)| match verdict {
-        Verdict::Caught { .. } | Verdict::Modelled(..) => true,
-        Verdict::Crude(_) | Verdict::Covered | Verdict::Beyond(_) | Verdict::Missed => false,
-    };
-    let caught = found.iter().filter(is_caught).count();
+    let caught = those(|verdict| matches!(verdict, Verdict::Caught { .. } | Verdict::Modelled(..)));
+    let caught = caught.iter().filter(|name| !name.contains('+')).count();
     if is_all && caught < CAUGHT_MIN {
         return Err(MutantsError::TooFew { caught, wanted: CAUGHT_MIN });
+    }
+    let is_small = |(_, verdict): &(Rules, Verdict)| match verdict {
+        Verdict::Caught { shrunk, .. } => shrunk.is_small(),
+        Verdict::Crude(_)
+        | Verdict::Modelled(..)
+        | Verdict::Covered
+        | Verdict::Tested(_)
+        | Verdict::Missed => false,
+    };
+    if is_all && !found.iter().any(is_small) {
+        return Err(MutantsError::NoneSmall);
     }
     Ok(())
 }
