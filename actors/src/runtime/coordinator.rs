@@ -322,6 +322,9 @@ impl Handler<RingChanged> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, RingChanged(ring): RingChanged, _: &mut Self::Context) {
+        if self.knowledge.is_of_another_cluster(&ring) {
+            self.end_all();
+        }
         if self.knowledge.adopt(ring) {
             self.links_by = self.env.clock.now().plus(LINKS_WAIT_MAX);
         }

@@ -26,6 +26,11 @@ pub(super) struct Knowledge {
 }
 
 impl Knowledge {
+    /// Whether there is a ring, and it is of another cluster than this one.
+    pub(super) fn is_of_another_cluster(&self, ring: &Ring) -> bool {
+        self.ring.as_ref().is_some_and(|known| known.cluster() != ring.cluster())
+    }
+
     /// Takes over a new ring. Tokens of another cluster mean nothing in this one. Returns whether it is the first
     /// ring of its cluster here.
     pub(super) fn adopt(&mut self, ring: Arc<Ring>) -> bool {

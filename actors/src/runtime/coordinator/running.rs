@@ -164,6 +164,53 @@ impl Coordinator {
         self.set_alarm(ctx);
     }
 
+    /// Ends all commands: this node goes to another cluster, where they would mean something else.
+    pub(super) fn end_all(&mut self) {
+        for early in std::mem::take(&mut self.early) {
+            self.report.refused += 1;
+            let refusal = self.not_serving("it has just changed to another cluster");
+            early.run.reply.answer(CommandAnswer::Failed(refusal));
+        }
+        let numbers: Vec<RequestNumber> = self.requests.keys().copied().collect();
+        for number in numbers {
+            if let Some(verdict) = self.verdict_of_now(number) {
+                self.answer(number, verdict);
+            }
+            self.forget(number);
+        }
+    }
+
+    /// What a command ends with that is given up, if its client still waits.
+    fn verdict_of_now(&mut self, number: RequestNumber) -> Option<Verdict> {
+        let under_way = self.requests.get_mut(&number)?;
+        let view = self.knowledge.view(&under_way.envelope.vnode.vnode_type)?;
+        let effects = under_way.request.step(Event::DeadlinePassed, &view);
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer(Verdict::Failed {
+                ok,
+                needed,
+                primaries_ok,
+                primaries_needed,
+                may_have_been_stored,
+                failures,
+                ..
+            }) => Some(Verdict::Failed {
+                ok,
+                needed,
+                primaries_ok,
+                primaries_needed,
+                deadline_passed: false,
+                may_have_been_stored,
+                failures,
+            }),
+            Effect::Answer(met @ Verdict::Met { .. }) => Some(met),
+            Effect::Send { .. }
+            | Effect::Restamp { .. }
+            | Effect::After { .. }
+            | Effect::Learned { .. } => None,
+        })
+    }
+
     fn perform(&mut self, number: RequestNumber, effects: Vec<Effect>, ctx: &mut Context<Self>) {
         for effect in effects {
             match effect {

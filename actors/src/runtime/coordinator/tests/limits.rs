@@ -56,6 +56,31 @@ async fn a_node_that_does_not_serve_says_what_it_waits_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn commands_under_way_end_when_the_node_changes_its_cluster() {
+    play(async {
+        let mut scene = Scene::serving().await;
+        let answer = scene.run(command(2));
+        let [first, second, third] = scene.next_are(["ada 1", "bob 2", "cyd 3"]).await;
+        first.executes("ok");
+        assert_eq!(scene.report().await.waiting, 1);
+        let member = Member::valid(incarnation(), VoterId(1));
+        let size = RingSize::new(8).unwrap();
+        let other = Ring::founded(ClusterId(2), size, node("ada"), member);
+        scene.hears(RingChanged(Arc::new(other))).await;
+        let failure = failure(answer.await);
+        assert!(
+            matches!(failure, CommandError::QuorumNotMet { ok: 1, may_have_been_stored: true, .. }),
+            "{failure}"
+        );
+        second.executes("ok");
+        third.executes("ok");
+        let report = scene.report().await;
+        assert_eq!((report.waiting, report.tails), (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_commands_are_refused_at_once() {
     play(async {
         let limits = CoordinatorLimits { requests: 2, ..CoordinatorLimits::default() };
