@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::counter::{Add, Counter, counters};
 use super::draw::SKEW_MILLIS_MAX;
 use super::plan::Asked;
+use super::tracker::Tracker;
 
 /// When a client has its answer at the latest.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -84,6 +85,7 @@ pub struct Told {
 pub struct Clients {
     /// What they were told.
     pub told: Rc<RefCell<Told>>,
+    tracker: Rc<RefCell<Tracker>>,
     began: Instant,
     values: u64,
     amounts: [u32; 64],
@@ -133,7 +135,7 @@ fn value_of(bytes: &[u8]) -> ValueId {
 
 impl Clients {
     /// Clients that have not asked anything. Now is the beginning of their time.
-    pub fn new(began: Instant) -> Self {
+    pub fn new(began: Instant, tracker: Rc<RefCell<Tracker>>) -> Self {
         let told = Told {
             history: History::new(CLOCKS_APART),
             counters: Counters::default(),
@@ -145,6 +147,7 @@ impl Clients {
         };
         Self {
             told: Rc::new(RefCell::new(told)),
+            tracker,
             began,
             values: 0,
             amounts: [0; 64],
@@ -169,6 +172,7 @@ impl Clients {
         let asking = Asking {
             node,
             told: Rc::clone(&self.told),
+            tracker: Rc::clone(&self.tracker),
             began: self.began,
             client: ClientId(u32::from(client)),
             op: OpId { minter: 77, counter: self.values },
@@ -193,6 +197,7 @@ impl Clients {
         let asking = Asking {
             node,
             told: Rc::clone(&self.told),
+            tracker: Rc::clone(&self.tracker),
             began: self.began,
             client: ClientId(u32::MAX),
             op: OpId { minter: 77, counter: self.values },
@@ -213,6 +218,7 @@ impl Clients {
 struct Asking {
     node: Node,
     told: Rc<RefCell<Told>>,
+    tracker: Rc<RefCell<Tracker>>,
     began: Instant,
     client: ClientId,
     op: OpId,
@@ -230,6 +236,12 @@ impl Asking {
         command: Vec<u8>,
         ask: Ask,
     ) -> CommandAnswer {
+        let name = &self.node.id().name;
+        if self.tracker.borrow().is_astray(name.as_str()) {
+            // Whoever it was meant for, it would be somebody else's data.
+            let reason = "a joiner that was left out is a cluster of its own again".to_owned();
+            return CommandAnswer::Failed(CommandError::NotServing { node: name.clone(), reason });
+        }
         let sent = Instant::now();
         let answer = self.node.ask(vnode_type, hash, Bytes::from(command), ask).await;
         let took = sent.elapsed();

@@ -165,7 +165,7 @@ impl Play {
         });
         let began = cluster.began();
         Self {
-            clients: Clients::new(began),
+            clients: Clients::new(began, Rc::clone(&tracker)),
             cluster,
             tracker,
             agenda: BTreeMap::new(),

@@ -52,6 +52,8 @@ pub struct Tracker {
     under_way: BTreeSet<TransferId>,
     /// Nodes that follow a ring somebody else is in as well.
     pub members: BTreeSet<Arc<str>>,
+    /// Nodes that follow the ring of another cluster: one of their own.
+    strays: BTreeSet<Arc<str>>,
     stamps: BTreeMap<OpId, Stamp>,
     /// Operations that were stored under more than one stamp.
     pub restamped: BTreeSet<OpId>,
@@ -113,7 +115,9 @@ impl Tracker {
             Observed::RingAdopted { cluster, .. } => {
                 if self.cluster == Some(*cluster) {
                     self.members.insert(Arc::clone(&seen.node));
+                    self.strays.remove(&seen.node);
                 } else {
+                    self.strays.insert(Arc::clone(&seen.node));
                     // A joiner that was only staged founds its own at its next start.
                     self.members.remove(&seen.node);
                 }
@@ -217,6 +221,11 @@ impl Tracker {
     /// States are counted from here on.
     pub fn count_from_here(&mut self) {
         self.entered_before = self.entered.clone();
+    }
+
+    /// Whether a node, by its full name, follows the ring of another cluster than the one that is asked.
+    pub fn is_astray(&self, node: &str) -> bool {
+        self.strays.contains(&first_name(node))
     }
 
     /// A node's memory is gone. What it spoke for.
