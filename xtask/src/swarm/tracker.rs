@@ -82,8 +82,7 @@ impl Tracker {
     fn enters(&mut self, seen: &Seen) -> Option<Entered> {
         match &seen.event {
             Observed::VnodeStarted { cluster, vnode, state } => {
-                // The first node of all founds the cluster that the others join.
-                if *self.cluster.get_or_insert(*cluster) == *cluster {
+                if self.cluster == Some(*cluster) {
                     self.speaks(vnode, &seen.node, state);
                 }
                 None
@@ -113,7 +112,8 @@ impl Tracker {
                 None
             }
             Observed::RingAdopted { cluster, .. } => {
-                if self.cluster == Some(*cluster) {
+                // The first node of all founds the cluster that the others join.
+                if *self.cluster.get_or_insert(*cluster) == *cluster {
                     self.members.insert(Arc::clone(&seen.node));
                     self.strays.remove(&seen.node);
                 } else {
