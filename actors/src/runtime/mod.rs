@@ -9,6 +9,7 @@ pub mod clock;
 pub mod codec;
 pub mod coordinator;
 pub mod disk;
+mod encoding;
 pub mod env;
 pub mod gossiper;
 pub mod handoff_receiver;

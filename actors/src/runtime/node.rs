@@ -20,6 +20,7 @@ use crate::protocol::liveness::Patience;
 use crate::protocol::rules::Rules;
 use crate::runtime::coordinator::{Coordinator, CoordinatorReport, ObserveCoordinator};
 use crate::runtime::disk::DiskError;
+use crate::runtime::encoding::encoded;
 use crate::runtime::env::Env;
 use crate::runtime::items::PageLimits;
 use crate::runtime::message::RunCommand;
@@ -215,9 +216,9 @@ impl Node {
         command: &V::Command,
         ask: Ask,
     ) -> Result<V::Reply, AskError> {
-        let encoded = rmp_serde::to_vec_named(command)
+        let command = encoded(command)
             .map_err(|error| CommandError::Illegal { reason: error.to_string() })?;
-        let answer = self.run(vnode_type, hash, Bytes::from(encoded), ask).await?;
+        let answer = self.run(vnode_type, hash, Bytes::from(command), ask).await?;
         let reply = if answer.is_empty() { NIL } else { &answer[..] };
         rmp_serde::from_slice(reply)
             .map_err(|error| AskError::ReplyNotUnderstood { reason: error.to_string() })

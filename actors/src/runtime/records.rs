@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::disk::{Disk, DiskError, Version};
+use super::encoding::encoded;
 use super::transport::BoxFuture;
 
 const MAGIC: &[u8; 4] = b"TanR";
@@ -230,7 +231,7 @@ fn damage(
 
 fn encode<T: Serialize>(record: &str, value: &T) -> Result<Vec<u8>, SaveError> {
     let not_encoded = |why: String| SaveError::NotEncoded { record: record.to_owned(), why };
-    let body = rmp_serde::to_vec_named(value).map_err(|why| not_encoded(why.to_string()))?;
+    let body = encoded(value).map_err(|why| not_encoded(why.to_string()))?;
     let name_bytes = u16::try_from(record.len()).map_err(|why| not_encoded(why.to_string()))?;
     let body_bytes = u32::try_from(body.len()).map_err(|why| not_encoded(why.to_string()))?;
     let mut checked = Vec::with_capacity(HEADER_BYTES + record.len() + body.len());

@@ -57,12 +57,12 @@ impl Rng {
     /// Source: Lemire, "Fast Random Integer Generation in an Interval", 2019.
     #[must_use]
     pub fn below(&self, bound: u64) -> u64 {
-        // 2^64 mod bound values are drawn again; without that the low results would be likelier.
-        let unfair = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
         loop {
             let product = u128::from(self.next_u64()) * u128::from(bound);
             let (high, low) = ((product >> 64) as u64, product as u64);
-            if low >= unfair {
+            // 2^64 mod bound values are drawn again; without that the low results would be likelier. There are
+            // less of them than `bound`, so that it is seldom divided.
+            if low >= bound || low >= bound.wrapping_neg().checked_rem(bound).unwrap_or(0) {
                 return high;
             }
         }

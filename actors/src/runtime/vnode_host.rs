@@ -152,6 +152,19 @@ impl VnodeHost {
         self.start(vnode, nothing(Handoff::absent()))
     }
 
+    /// The same, and the permits of its commands.
+    fn find_with_permits(
+        &mut self,
+        vnode: &VnodeRef,
+    ) -> Option<(Addr<VnodeActor>, Arc<Semaphore>)> {
+        let of = |hosted: &Hosted| Some((hosted.address.clone()?, Arc::clone(&hosted.permits)));
+        if let Some(hosted) = self.vnodes.get(vnode) {
+            return of(hosted);
+        }
+        self.find(vnode)?;
+        self.vnodes.get(vnode).and_then(of)
+    }
+
     fn is_hosted(&self, vnode: &VnodeRef) -> bool {
         self.kinds.contains_key(&vnode.vnode_type)
     }
@@ -250,9 +263,7 @@ impl Handler<ExecuteHere> for VnodeHost {
             return;
         }
         let vnode = &here.execute.envelope.vnode;
-        let address = self.find(vnode);
-        let permits = self.vnodes.get(vnode).map(|hosted| Arc::clone(&hosted.permits));
-        let (Some(address), Some(permits)) = (address, permits) else {
+        let Some((address, permits)) = self.find_with_permits(vnode) else {
             let outcome = self.not_here(vnode);
             here.reply.answer(outcome);
             return;
@@ -280,9 +291,7 @@ impl Handler<HintHere> for VnodeHost {
             return;
         }
         let vnode = &here.hint.envelope.vnode;
-        let address = self.find(vnode);
-        let permits = self.vnodes.get(vnode).map(|hosted| Arc::clone(&hosted.permits));
-        let (Some(address), Some(permits)) = (address, permits) else {
+        let Some((address, permits)) = self.find_with_permits(vnode) else {
             let outcome = self.not_here(vnode);
             here.reply.answer(outcome);
             return;

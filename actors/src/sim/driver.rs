@@ -7,7 +7,6 @@
 //!
 //! Not its business: what a node is, what the network does, what is checked.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,8 +52,17 @@ pub enum Returned {
 /// Who can run.
 #[derive(Default)]
 struct Ready {
-    homes: BTreeSet<HomeId>,
+    /// In their order, each once.
+    homes: Vec<HomeId>,
     driver: Option<Waker>,
+}
+
+impl Ready {
+    fn add(&mut self, home: HomeId) {
+        if let Err(place) = self.homes.binary_search(&home) {
+            self.homes.insert(place, home);
+        }
+    }
 }
 
 /// Wakes one home.
@@ -75,12 +83,35 @@ impl Wake for HomeWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         let driver = {
             let mut ready = locked(&self.ready);
-            ready.homes.insert(self.home);
+            ready.add(self.home);
             ready.driver.take()
         };
         if let Some(driver) = driver {
             driver.wake();
         }
+    }
+}
+
+/// All that were opened, by their numbers.
+#[derive(Default)]
+struct Homes(Vec<Option<Home>>);
+
+impl Homes {
+    /// The first has number 1.
+    fn place(home: HomeId) -> usize {
+        usize::try_from(home.0).unwrap_or(usize::MAX).wrapping_sub(1)
+    }
+
+    fn get(&self, home: HomeId) -> Option<&Home> {
+        self.0.get(Self::place(home))?.as_ref()
+    }
+
+    fn get_mut(&mut self, home: HomeId) -> Option<&mut Home> {
+        self.0.get_mut(Self::place(home))?.as_mut()
+    }
+
+    fn remove(&mut self, home: HomeId) -> Option<Home> {
+        self.0.get_mut(Self::place(home))?.take()
     }
 }
 
@@ -93,7 +124,7 @@ struct Home {
 /// See the module.
 pub struct Driver {
     // Dropped before the runtime: tasks may look at its clock when they end.
-    homes: BTreeMap<HomeId, Home>,
+    homes: Homes,
     ready: Arc<Mutex<Ready>>,
     runtime: Option<Runtime>,
     rng: Rng,
@@ -122,7 +153,7 @@ impl Driver {
             Instant::now()
         };
         let mut driver = Self {
-            homes: BTreeMap::new(),
+            homes: Homes::default(),
             ready: Arc::default(),
             runtime: Some(runtime),
             rng,
@@ -174,7 +205,7 @@ impl Driver {
         let tasks = LocalSet::new();
         tasks.spawn_local(first);
         let waker = Waker::from(Arc::new(HomeWaker { home, ready: Arc::clone(&self.ready) }));
-        self.homes.insert(home, Home { tasks: Box::pin(tasks), waker, is_paused: false });
+        self.homes.0.push(Some(Home { tasks: Box::pin(tasks), waker, is_paused: false }));
         self.wake(home);
         home
     }
@@ -182,7 +213,7 @@ impl Driver {
     /// Starts another task in a home. False if it is closed.
     pub fn spawn(&mut self, home: HomeId, task: impl Future<Output = ()> + 'static) -> bool {
         let _inside = self.enter();
-        let Some(at) = self.homes.get(&home) else { return false };
+        let Some(at) = self.homes.get(home) else { return false };
         at.tasks.spawn_local(task);
         self.wake(home);
         true
@@ -190,7 +221,7 @@ impl Driver {
 
     /// Drops all tasks of a home, at this instant. Nothing of them runs on, but what they drop is told.
     pub fn close(&mut self, home: HomeId) {
-        let Some(closed) = self.homes.remove(&home) else { return };
+        let Some(closed) = self.homes.remove(home) else { return };
         // Inside, so that what is dropped sees the virtual time.
         let _inside = self.enter();
         drop(closed);
@@ -198,21 +229,21 @@ impl Driver {
 
     /// Stops polling a home, as if its process were stopped or its machine had frozen. What it is sent waits.
     pub fn pause(&mut self, home: HomeId) {
-        if let Some(home) = self.homes.get_mut(&home) {
+        if let Some(home) = self.homes.get_mut(home) {
             home.is_paused = true;
         }
     }
 
     /// Polls a home again.
     pub fn resume(&mut self, home: HomeId) {
-        if let Some(at) = self.homes.get_mut(&home) {
+        if let Some(at) = self.homes.get_mut(home) {
             at.is_paused = false;
             self.wake(home);
         }
     }
 
     fn wake(&self, home: HomeId) {
-        locked(&self.ready).homes.insert(home);
+        locked(&self.ready).add(home);
     }
 
     /// Lets time pass until `deadline`, or until `look` says otherwise. `look` is asked after every poll.
@@ -247,9 +278,11 @@ impl Driver {
         cx: &mut Context<'_>,
         look: &mut dyn FnMut() -> Look,
     ) -> Option<Result<Returned, Failure>> {
+        // Time stands still until nobody can run.
+        let now = Instant::now();
         loop {
             let chosen = self.choose(cx.waker())?;
-            let polled = self.poll_home(chosen);
+            let polled = self.poll_home(chosen, now);
             if let Err(failure) = polled {
                 return Some(Err(failure));
             }
@@ -265,32 +298,31 @@ impl Driver {
     fn choose(&self, driver: &Waker) -> Option<HomeId> {
         let mut ready = locked(&self.ready);
         let homes = &self.homes;
-        let can_run = |home: &&HomeId| homes.get(home).is_some_and(|home| !home.is_paused);
-        let count = ready.homes.iter().filter(can_run).count();
-        let place = match count {
-            0 => None,
-            1 => Some(0),
-            _ => usize::try_from(self.rng.below(count as u64)).ok(),
+        let can_run =
+            |(_, home): &(usize, &HomeId)| homes.get(**home).is_some_and(|home| !home.is_paused);
+        let count = ready.homes.iter().enumerate().filter(can_run).count();
+        let nth = match count {
+            0 | 1 => 0,
+            _ => usize::try_from(self.rng.below(count as u64)).unwrap_or(0),
         };
-        let chosen = place.and_then(|place| ready.homes.iter().filter(can_run).nth(place).copied());
-        match chosen {
-            Some(chosen) => {
-                ready.homes.remove(&chosen);
+        let chosen = ready.homes.iter().enumerate().filter(can_run).nth(nth);
+        match chosen.map(|(place, _)| place) {
+            Some(place) => Some(ready.homes.remove(place)),
+            None => {
+                ready.driver = Some(driver.clone());
+                None
             }
-            None => ready.driver = Some(driver.clone()),
         }
-        chosen
     }
 
-    fn poll_home(&mut self, chosen: HomeId) -> Result<(), Failure> {
+    fn poll_home(&mut self, chosen: HomeId, now: Instant) -> Result<(), Failure> {
         self.polls += 1;
-        let now = Instant::now();
         let polls_before = if self.instant.0 == now { self.instant.1 } else { 0 };
         self.instant = (now, polls_before + 1);
         if polls_before > POLLS_AT_AN_INSTANT_MAX {
             return Err(Failure::Livelock { polls: polls_before });
         }
-        let Some(home) = self.homes.get_mut(&chosen) else { return Ok(()) };
+        let Some(home) = self.homes.get_mut(chosen) else { return Ok(()) };
         let mut cx = Context::from_waker(&home.waker);
         // A home that has no task left stays open: more may be spawned.
         let _ = home.tasks.as_mut().poll(&mut cx);

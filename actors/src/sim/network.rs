@@ -233,18 +233,7 @@ impl State {
 
     /// How long a segment takes on its way.
     fn draw_delay(&mut self) -> Duration {
-        let NetworkSettings { delay_min, delay_max, lost_per_mille, retransmit, .. } =
-            self.settings;
-        let spread = delay_max.saturating_sub(delay_min).as_micros();
-        let spread = u64::try_from(spread).unwrap_or(u64::MAX);
-        let mut delay = delay_min + Duration::from_micros(self.rng.below(spread.saturating_add(1)));
-        let mut again = retransmit;
-        while self.rng.below(1_000) < u64::from(lost_per_mille.min(900)) {
-            self.counts.retransmitted += 1;
-            delay += again;
-            again = (again * 2).min(Duration::from_secs(60));
-        }
-        delay
+        draw_delay(&self.settings, &self.rng, &mut self.counts)
     }
 
     fn between(&mut self, one: &str, other: &str, mut change: impl FnMut(&mut Connection)) -> u64 {
@@ -292,6 +281,20 @@ impl State {
             self.connections.remove(&number);
         }
     }
+}
+
+fn draw_delay(settings: &NetworkSettings, rng: &Rng, counts: &mut NetworkCounts) -> Duration {
+    let NetworkSettings { delay_min, delay_max, lost_per_mille, retransmit, .. } = *settings;
+    let spread = delay_max.saturating_sub(delay_min).as_micros();
+    let spread = u64::try_from(spread).unwrap_or(u64::MAX);
+    let mut delay = delay_min + Duration::from_micros(rng.below(spread.saturating_add(1)));
+    let mut again = retransmit;
+    while rng.below(1_000) < u64::from(lost_per_mille.min(900)) {
+        counts.retransmitted += 1;
+        delay += again;
+        again = (again * 2).min(Duration::from_secs(60));
+    }
+    delay
 }
 
 /// What the other side sees when an end is gone.

@@ -38,10 +38,14 @@ pub struct Trace {
 struct Kept {
     began: Instant,
     sum: Xxh3,
+    gathered: Gathered,
     events: u64,
     bytes: u64,
-    latest: BTreeMap<Arc<str>, VecDeque<(Duration, Latest)>>,
+    latest: BTreeMap<Arc<str>, Told>,
 }
+
+/// The last of one node, the oldest first.
+type Told = VecDeque<(Duration, Latest)>;
 
 /// Kept as it is, and put in words only if the run fails.
 enum Latest {
@@ -56,6 +60,7 @@ impl Trace {
         let kept = Kept {
             began: Instant::now(),
             sum: Xxh3::new(),
+            gathered: Gathered::default(),
             events: 0,
             bytes: 0,
             latest: BTreeMap::new(),
@@ -68,9 +73,10 @@ impl Trace {
     }
 
     /// Bytes arrived at one end of a connection.
-    pub(super) fn bytes(&self, connection: u64, side: usize, bytes: &[u8]) {
+    pub(super) fn bytes(&self, connection: u64, side: usize, bytes: &[u8], now: Instant) {
         let mut kept = self.kept();
-        kept.note(&(connection, side));
+        let at = now.duration_since(kept.began);
+        kept.note(at, &(connection, side));
         kept.sum.update(bytes);
         kept.bytes += bytes.len() as u64;
     }
@@ -78,15 +84,28 @@ impl Trace {
     /// A node told something.
     pub(super) fn seen(&self, seen: &Seen) {
         let mut kept = self.kept();
-        kept.note(&(&*seen.node, seen.life, &seen.event));
-        kept.keep(&seen.node, Latest::Seen(Box::new(seen.event.clone())));
+        // Not the time of this call: what a node told before it ended is looked at from outside of virtual time.
+        let at = seen.at;
+        kept.note(at, &(&*seen.node, seen.life, &seen.event));
+        let told = kept.latest_of(&seen.node);
+        let event = match make_room(told) {
+            Some(Latest::Seen(mut room)) => {
+                (*room).clone_from(&seen.event);
+                room
+            }
+            Some(Latest::Said(_)) | None => Box::new(seen.event.clone()),
+        };
+        told.push_back((at, Latest::Seen(event)));
     }
 
-    /// Something was done to a node, or by a client of it.
+    /// Something was done to a node, or by a client of it. To be called inside the runtime.
     pub fn said(&self, node: &str, what: String) {
         let mut kept = self.kept();
-        kept.note(&(node, &what));
-        kept.keep(&node.into(), Latest::Said(what));
+        let at = kept.began.elapsed();
+        kept.note(at, &(node, &what));
+        let told = kept.latest_of(&node.into());
+        make_room(told);
+        told.push_back((at, Latest::Said(what)));
     }
 
     /// The sum over everything so far.
@@ -122,22 +141,34 @@ impl Trace {
 }
 
 impl Kept {
-    fn note(&mut self, what: &impl Hash) {
-        let at = self.began.elapsed().as_nanos();
-        self.sum.write_u128(at);
-        what.hash(&mut self.sum);
+    fn note(&mut self, at: Duration, what: &impl Hash) {
+        self.gathered.0.clear();
+        self.gathered.write_u128(at.as_nanos());
+        what.hash(&mut self.gathered);
+        self.sum.update(&self.gathered.0);
         self.events += 1;
     }
 
-    fn keep(&mut self, node: &Arc<str>, what: Latest) {
-        let at = self.began.elapsed();
-        let latest = match self.latest.get_mut(node) {
-            Some(latest) => latest,
-            None => self.latest.entry(Arc::clone(node)).or_default(),
-        };
-        if latest.len() >= LATEST {
-            latest.pop_front();
-        }
-        latest.push_back((at, what));
+    fn latest_of(&mut self, node: &Arc<str>) -> &mut Told {
+        self.latest.entry(Arc::clone(node)).or_default()
+    }
+}
+
+/// Takes the oldest away, if there is no room for one more.
+fn make_room(told: &mut Told) -> Option<Latest> {
+    if told.len() < LATEST { None } else { told.pop_front().map(|(_, oldest)| oldest) }
+}
+
+/// What is to be hashed, in a row: one large step costs less than many small ones.
+#[derive(Default)]
+struct Gathered(Vec<u8>);
+
+impl Hasher for Gathered {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("it is the sum that is asked")
     }
 }

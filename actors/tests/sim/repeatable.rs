@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tanodb_actors::runtime::observe::Observed;
 use tanodb_actors::sim::cluster::{Cluster, ClusterSettings};
 use tanodb_actors::sim::invariant::{Rest, check_at_rest};
 use tanodb_actors::{Ask, ItemsKind};
@@ -83,6 +84,26 @@ fn one_seed_is_one_run_whatever_other_threads_do() {
     assert_eq!(one, other);
     let different: std::collections::BTreeSet<u64> = one.iter().copied().collect();
     assert_eq!(different.len(), one.len(), "two seeds played alike");
+}
+
+/// A node loses power at the moment of something it told, with more that it told behind that.
+fn play_until_power_goes(seed: u64) -> u64 {
+    let settings = ClusterSettings::new(seed, || vec![ItemsKind::<Numbers>::in_memory(numbers())]);
+    let mut town = Cluster::new(settings);
+    town.start(&["ada"]);
+    town.join("ada", &["bob"]);
+    town.run_until_seen("ada sends", |seen| {
+        &*seen.node == "ada" && matches!(seen.event, Observed::SlotsHeld { outbound: 1.., .. })
+    });
+    town.power_off("ada");
+    town.run_for(Duration::from_secs(2));
+    town.trace().sum()
+}
+
+#[test]
+fn one_seed_is_one_run_when_power_goes_in_the_middle_of_something() {
+    let play_all = || (0..10).map(play_until_power_goes).collect::<Vec<u64>>();
+    assert_eq!(play_all(), play_all());
 }
 
 /// What every node tells, without the moments, when its statuses are read so often.

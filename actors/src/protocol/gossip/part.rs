@@ -279,7 +279,9 @@ pub struct GossipDigest {
 
 /// xxh3 over the MessagePack of a section.
 pub(super) fn hash_of(section: &impl Serialize) -> u64 {
+    let mut bytes = Vec::with_capacity(512);
     #[expect(clippy::expect_used, reason = "no writer is involved that could refuse")]
-    let bytes = rmp_serde::to_vec(section).expect("names and numbers can be written into memory");
+    rmp_serde::encode::write(&mut bytes, section)
+        .expect("names and numbers can be written into memory");
     xxh3_64(&bytes)
 }

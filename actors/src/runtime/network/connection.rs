@@ -23,6 +23,7 @@ use tokio_util::codec::FramedRead;
 
 pub use crate::runtime::codec::CodecError as ConnectionError;
 use crate::runtime::codec::{FrameCodec, write_frames};
+use crate::runtime::encoding::encoded;
 use crate::runtime::transport::BoxIo;
 use crate::wire::frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES, Frame};
 
@@ -294,7 +295,7 @@ impl AsyncWrite for Paced {
 #[must_use]
 pub fn frame<T: Serialize>(kind: u16, id: u64, message: &T) -> Frame {
     #[expect(clippy::expect_used, reason = "wire messages are plain data; no writer could refuse")]
-    let body = rmp_serde::to_vec_named(message).expect("a wire message is plain data");
+    let body = encoded(message).expect("a wire message is plain data");
     Frame { kind, id, body: Bytes::from(body) }
 }
 

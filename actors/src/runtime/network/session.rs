@@ -12,6 +12,7 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -197,6 +198,9 @@ impl Session {
     ) -> Ended {
         let Connection { mut reader, writer, .. } = connection;
         reader.set_limit(limits.frame);
+        // Waited for once, and not anew in every turn.
+        let closed = writer.clone();
+        let mut closed = pin!(closed.closed());
         let mut under_way = FuturesUnordered::new();
         let mut alarm = Alarm::unset(self.env.clock.clone());
         let mut heard = self.env.clock.now();
@@ -232,7 +236,7 @@ impl Session {
                     let answer = ask::<M>(&frame, &mut hand_on);
                     under_way.push(answer.map(move |message| (id, message)));
                 }
-                () = writer.closed() => return Ended::Quietly("the connection broke"),
+                () = &mut closed => return Ended::Quietly("the connection broke"),
                 () = alarm.ring() => {
                     let now = self.env.clock.now();
                     if now >= heard.plus(limits.silence) && under_way.is_empty() {

@@ -163,7 +163,10 @@ impl Handler<PeerHeard> for Watcher {
             self.meet(from);
             self.tell_who_is_up();
         }
-        self.look_in_time(ctx);
+        // What is heard only puts deadlines off: a look that is planned is early enough.
+        if self.looks_at.is_none() {
+            self.look_in_time(ctx);
+        }
     }
 }
 

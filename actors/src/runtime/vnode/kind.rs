@@ -9,6 +9,7 @@ use super::over_items::OverItems;
 use super::raw::RawVnode;
 use super::{Class, Vnode};
 use crate::protocol::id::{Partition, VnodeType};
+use crate::runtime::encoding::encoded;
 use crate::runtime::env::Env;
 use crate::runtime::items::{Engine, MemoryEngine};
 
@@ -77,7 +78,7 @@ impl<V: Vnode> VnodeKind for ItemsKind<V> {
         let decoded: Vec<V::Reply> =
             replies.iter().filter_map(|reply| rmp_serde::from_slice(reply).ok()).collect();
         let combined = if decoded.is_empty() { None } else { V::combine(decoded) };
-        match combined.and_then(|reply| rmp_serde::to_vec_named(&reply).ok()) {
+        match combined.and_then(|reply| encoded(&reply).ok()) {
             Some(reply) => Bytes::from(reply),
             None => replies.swap_remove(0),
         }

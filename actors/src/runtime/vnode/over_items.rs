@@ -11,6 +11,7 @@ use super::raw::{Change, Changes, ContainerError, PageLimits, RawAnswer, RawPage
 use super::{Answer, Class, CommandContext, CorruptItem, HandoffChoice, Merged, Vnode};
 use crate::protocol::digest::{Digest, ItemPosition, ItemRange};
 use crate::protocol::id::{NodeId, Partition, Stamp};
+use crate::runtime::encoding::encoded;
 use crate::runtime::items::{Engine, EngineError};
 use crate::wire::page::{PageBuilder, PageItems, PageSlices};
 
@@ -173,8 +174,8 @@ impl<V: Vnode> OverItems<V> {
     fn run(&mut self, command: V::Command, context: &CommandContext) -> Ran<V> {
         let mut items = Items::new(self.engine.as_ref(), V::CLASS);
         let reply = match self.author.handle_command(command, context, &mut items) {
-            Answer::Reply(reply) => match rmp_serde::to_vec_named(&reply) {
-                Ok(encoded) => Bytes::from(encoded),
+            Answer::Reply(reply) => match encoded(&reply) {
+                Ok(reply) => Bytes::from(reply),
                 Err(error) => return Ran::Stopped(format!("its reply cannot be encoded: {error}")),
             },
             Answer::NoReply => Bytes::new(),

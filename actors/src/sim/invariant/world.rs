@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::protocol::handoff::Handoff;
-use crate::protocol::id::{ClusterId, Token, TransferId, VnodeRef};
+use crate::protocol::id::{ClusterId, Partition, Token, TransferId, VnodeRef, VnodeType};
 use crate::runtime::observe::Observed;
 use crate::sim::trace::Seen;
 
@@ -22,7 +22,7 @@ pub(super) fn place(seen: &Seen) -> Place {
 
 /// Something about each vnode of each cluster. Founders and the clusters they join number their tokens alike.
 #[derive(Debug, Clone)]
-pub(super) struct ByVnode<T>(BTreeMap<ClusterId, BTreeMap<VnodeRef, T>>);
+pub(super) struct ByVnode<T>(BTreeMap<ClusterId, BTreeMap<VnodeType, BTreeMap<Partition, T>>>);
 
 impl<T> Default for ByVnode<T> {
     fn default() -> Self {
@@ -32,20 +32,16 @@ impl<T> Default for ByVnode<T> {
 
 impl<T: Default> ByVnode<T> {
     pub(super) fn get(&self, cluster: ClusterId, vnode: &VnodeRef) -> Option<&T> {
-        self.0.get(&cluster).and_then(|vnodes| vnodes.get(vnode))
+        self.0.get(&cluster)?.get(&vnode.vnode_type)?.get(&vnode.partition)
     }
 
     pub(super) fn at(&mut self, cluster: ClusterId, vnode: &VnodeRef) -> &mut T {
-        let vnodes = self.0.entry(cluster).or_default();
-        // Not by entry: that would copy the name for each look.
-        if !vnodes.contains_key(vnode) {
-            vnodes.insert(vnode.clone(), T::default());
-        }
-        vnodes.entry(vnode.clone()).or_default()
+        let types = self.0.entry(cluster).or_default();
+        types.entry(vnode.vnode_type.clone()).or_default().entry(vnode.partition).or_default()
     }
 
     fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.values_mut().flat_map(BTreeMap::values_mut)
+        self.0.values_mut().flat_map(BTreeMap::values_mut).flat_map(BTreeMap::values_mut)
     }
 }
 

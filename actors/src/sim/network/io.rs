@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::pipe::{Connection, End, Presence, Segment};
-use super::{GONE, Network, State};
+use super::{GONE, Network, NetworkCounts, State, draw_delay};
 
 /// One read of so many is made to wait for another turn, so that tasks of one node meet in other orders.
 const ANOTHER_TURN_IN: u64 = 32;
@@ -55,64 +55,78 @@ fn gone() -> io::Error {
     io::Error::new(GONE, "the connection is gone")
 }
 
-impl State {
-    /// Whether the end at `side` is broken at this moment; else when it will be.
+impl End {
+    /// Whether this end is broken at this moment; else when it will be.
     fn breakage(
         &mut self,
-        number: u64,
-        side: usize,
+        dead_after: Duration,
         now: Instant,
+        counts: &mut NetworkCounts,
     ) -> Result<Option<Instant>, io::Error> {
-        let dead_after = self.settings.dead_after;
-        let Some(connection) = self.connections.get_mut(&number) else { return Err(gone()) };
-        let (mine, _) = sides(connection, side);
-        if let Some(since) = mine.unanswered_since
-            && since + dead_after <= now
-            && mine.breaks.is_none()
-        {
-            mine.breaks = Some((now, io::ErrorKind::TimedOut));
-            self.counts.timed_out += 1;
+        let dies = self.unanswered_since.map(|since| since + dead_after);
+        if self.breaks.is_none() && dies.is_some_and(|dies| dies <= now) {
+            self.breaks = Some((now, io::ErrorKind::TimedOut));
+            counts.timed_out += 1;
         }
-        let dies = mine.unanswered_since.map(|since| since + dead_after);
-        match mine.breaks {
+        match self.breaks {
             Some((at, why)) if at <= now => Err(io::Error::new(why, "the connection broke")),
             Some((at, _)) => Ok(Some(dies.map_or(at, |dies| dies.min(at)))),
             None => Ok(dies),
         }
     }
+}
 
-    fn read(&mut self, number: u64, side: usize, into: &mut ReadBuf<'_>, now: Instant) -> Found {
-        let breaks_at = match self.breakage(number, side, now) {
-            Ok(breaks_at) => breaks_at,
-            Err(error) => return Found::Broken(error),
-        };
-        let Some(connection) = self.connections.get_mut(&number) else {
+/// Has this waker told, if it is not the one that is.
+fn note(waiting: &mut Option<Waker>, waker: &Waker) {
+    match waiting {
+        Some(known) => known.clone_from(waker),
+        None => *waiting = Some(waker.clone()),
+    }
+}
+
+impl State {
+    /// What `waker` is told of, if this finds nothing yet.
+    fn read(
+        &mut self,
+        number: u64,
+        side: usize,
+        into: &mut ReadBuf<'_>,
+        now: Instant,
+        waker: &Waker,
+    ) -> Found {
+        let Self { connections, settings, counts, links, rng, trace, .. } = self;
+        let Some(connection) = connections.get_mut(&number) else {
             return Found::Broken(gone());
         };
         let (mine, theirs) = sides(connection, side);
-        let (here, there) = (mine.host.clone(), theirs.host.clone());
+        let breaks_at = match mine.breakage(settings.dead_after, now, counts) {
+            Ok(breaks_at) => breaks_at,
+            Err(error) => return Found::Broken(error),
+        };
         // What a host had sent before its power went is on the way already.
-        let cut_since = self.links.cut_since(&there, &here);
+        let cut_since = links.cut_since(&theirs.host, &mine.host);
         let has_come = |first: &Segment| cut_since.is_none_or(|since| first.at <= since);
         let Some(first) = mine.inbox.front_mut().filter(|first| has_come(first)) else {
+            note(&mut mine.reader, waker);
             return Found::Wait(breaks_at);
         };
         if first.at > now {
             let at = first.at;
+            note(&mut mine.reader, waker);
             return Found::Wait(Some(breaks_at.map_or(at, |breaks| breaks.min(at))));
         }
         let Some(bytes) = &mut first.bytes else { return Found::End };
-        if self.rng.below(ANOTHER_TURN_IN) == 0 {
+        if rng.below(ANOTHER_TURN_IN) == 0 {
             return Found::Another;
         }
         let mut length = bytes.len().min(into.remaining());
-        if length > 1 && self.rng.below(IN_PIECES_IN) == 0 {
-            length = 1 + usize::try_from(self.rng.below(length as u64)).unwrap_or(0);
+        if length > 1 && rng.below(IN_PIECES_IN) == 0 {
+            length = 1 + usize::try_from(rng.below(length as u64)).unwrap_or(0);
         }
         let arrived = bytes.split_to(length.min(bytes.len()));
         let is_empty = bytes.is_empty();
         into.put_slice(&arrived);
-        self.trace.bytes(number, side, &arrived);
+        trace.bytes(number, side, &arrived, now);
         if is_empty {
             mine.inbox.pop_front();
         }
@@ -123,26 +137,36 @@ impl State {
         Found::Bytes(arrived.len())
     }
 
-    fn write(&mut self, number: u64, side: usize, bytes: &[u8], now: Instant) -> Found {
-        let breaks_at = match self.breakage(number, side, now) {
-            Ok(breaks_at) => breaks_at,
-            Err(error) => return Found::Broken(error),
-        };
-        let delay = self.draw_delay();
-        let Some(connection) = self.connections.get_mut(&number) else {
+    /// What `waker` is told of, if there is no room yet.
+    fn write(
+        &mut self,
+        number: u64,
+        side: usize,
+        bytes: &[u8],
+        now: Instant,
+        waker: &Waker,
+    ) -> Found {
+        let Self { connections, settings, counts, links, rng, off, .. } = self;
+        let Some(connection) = connections.get_mut(&number) else {
             return Found::Broken(gone());
         };
         let (mine, theirs) = sides(connection, side);
+        let breaks_at = match mine.breakage(settings.dead_after, now, counts) {
+            Ok(breaks_at) => breaks_at,
+            Err(error) => return Found::Broken(error),
+        };
+        let delay = draw_delay(settings, rng, counts);
         if mine.is_shut {
             return Found::Broken(io::Error::new(io::ErrorKind::BrokenPipe, "it was shut"));
         }
-        let room = self.settings.window.saturating_sub(theirs.inbox_bytes);
+        let room = settings.window.saturating_sub(theirs.inbox_bytes);
         if room == 0 {
+            note(&mut mine.writer, waker);
             return Found::Wait(breaks_at);
         }
         let length = bytes.len().min(room);
-        let (here, there) = (mine.host.clone(), theirs.host.clone());
-        let is_off = self.off.contains(&there);
+        let (here, there) = (&mine.host, &theirs.host);
+        let is_off = !off.is_empty() && off.contains(there);
         match theirs.presence {
             Presence::Held => {}
             // The other side answers that it knows no such connection.
@@ -156,14 +180,14 @@ impl State {
             }
             Presence::Gone => {}
         }
-        let is_cut = self.links.is_cut(&here, &there) || self.links.is_cut(&there, &here);
+        let is_cut = links.is_cut(here, there) || links.is_cut(there, here);
         if is_off || is_cut {
             mine.unanswered_since.get_or_insert(now);
             if let Some(reader) = mine.reader.take() {
                 reader.wake();
             }
         }
-        let leaves = self.links.leaves_at(&here, &there, length, now);
+        let leaves = links.leaves_at(&mine.host, &theirs.host, length, now);
         let after = theirs.inbox.back().map_or(leaves, |last| last.at.max(leaves));
         let at = after.max(leaves + delay);
         let sent = bytes.get(..length).unwrap_or_default();
@@ -220,9 +244,9 @@ impl AsyncRead for SimIo {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let mut state = this.network.state();
+        let (mut state, now) = (this.network.state(), Instant::now());
         loop {
-            match state.read(this.connection, this.side, into, Instant::now()) {
+            match state.read(this.connection, this.side, into, now, cx.waker()) {
                 Found::Bytes(_) | Found::End => return Poll::Ready(Ok(())),
                 Found::Broken(error) => return Poll::Ready(Err(error)),
                 Found::Another => {
@@ -230,9 +254,6 @@ impl AsyncRead for SimIo {
                     return Poll::Pending;
                 }
                 Found::Wait(at) => {
-                    if let Some(connection) = state.connections.get_mut(&this.connection) {
-                        sides(connection, this.side).0.reader = Some(cx.waker().clone());
-                    }
                     if wait(&mut this.read_alarm, at, cx) {
                         return Poll::Pending;
                     }
@@ -249,16 +270,13 @@ impl AsyncWrite for SimIo {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let mut state = this.network.state();
+        let (mut state, now) = (this.network.state(), Instant::now());
         loop {
-            match state.write(this.connection, this.side, bytes, Instant::now()) {
+            match state.write(this.connection, this.side, bytes, now, cx.waker()) {
                 Found::Bytes(length) => return Poll::Ready(Ok(length)),
                 Found::Broken(error) => return Poll::Ready(Err(error)),
                 Found::Another | Found::End => return Poll::Ready(Ok(0)),
                 Found::Wait(at) => {
-                    if let Some(connection) = state.connections.get_mut(&this.connection) {
-                        sides(connection, this.side).0.writer = Some(cx.waker().clone());
-                    }
                     if wait(&mut this.write_alarm, at, cx) {
                         return Poll::Pending;
                     }

@@ -1,5 +1,6 @@
 //! A link while it is connected: requests out, answers in, and a heartbeat when nothing else is said.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use super::outstanding::{Asked, OUTSTANDING_MAX, Outstanding};
@@ -80,6 +81,9 @@ impl Conversation {
     ) -> Ended {
         let Connection { mut reader, writer, .. } = connection;
         let said = link.rules.current().me.clone();
+        // Waited for once, and not anew in every turn.
+        let closed = writer.clone();
+        let mut closed = pin!(closed.closed());
         let mut talk = Self::begin(link, peer, writer);
         for order in first_orders {
             talk.obey(order);
@@ -99,7 +103,7 @@ impl Conversation {
                     Ok(()) => talk.judge_anew(&said, &link.rules.current()),
                     Err(_) => break Ended::NotWanted,
                 },
-                () = talk.writer.closed() => Err("the peer takes no more frames".to_owned()),
+                () = &mut closed => Err("the peer takes no more frames".to_owned()),
             };
             if let Err(reason) = heard {
                 break Ended::Because(reason);
