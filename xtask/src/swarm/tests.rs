@@ -14,7 +14,7 @@ use super::{draw, smaller, table};
 const SEEDS: u64 = 20;
 
 /// Seeds that are played twice.
-const TWICE: u64 = 6;
+const TWICE: u64 = 24;
 
 #[test]
 fn the_promises_hold_on_every_seed() {

@@ -31,7 +31,7 @@ fn is_orphan(judged: &Judged<'_>, account: &Account, row: &PartitionRow) -> bool
         // The grant may have been on its way when the source was lost: this may be the only copy. And a source that
         // is only silent may go on with what it has sent.
         "staging" => {
-            let is_awaited = judged.is_stalled(&row.vnode_type, row.partition);
+            let is_awaited = judged.is_staged_from_the_lost(account, row);
             judged.lost.is_empty() || (row.state != "Holding" && !is_awaited)
         }
         "retained" => true,

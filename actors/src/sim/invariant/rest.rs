@@ -81,6 +81,21 @@ impl Judged<'_> {
         })
     }
 
+    /// Whether what a node has staged is of an attempt whose source is lost.
+    pub(super) fn is_staged_from_the_lost(&self, at: &Account, row: &PartitionRow) -> bool {
+        let Some(partition) = at.ring.ring_size.partition_at(row.partition) else { return false };
+        let vnode = VnodeRef { vnode_type: row.vnode_type.clone(), partition };
+        let members = at.members.members.iter();
+        let lost: BTreeSet<u32> = members
+            .filter(|member| self.lost.contains(&member.node))
+            .map(|member| member.incarnation.nonce)
+            .collect();
+        self.world.is_anywhere(self.cluster, &vnode, |(node, _), stands| {
+            let attempt = stands.staged().filter(|_| *node == at.name);
+            attempt.is_some_and(|attempt| lost.contains(&attempt.nonce))
+        })
+    }
+
     /// Whether no new transfer can start, because a lost member has not seen the ring.
     pub(super) fn is_held_up(&self, account: &Account) -> bool {
         account.ring.not_seen_by.iter().any(|name| self.lost.contains(name))

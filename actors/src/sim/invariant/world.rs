@@ -139,6 +139,11 @@ impl Stands {
         }
     }
 
+    /// The transfer whose content is here as far as it came.
+    pub(super) fn staged(self) -> Option<TransferId> {
+        if let Self::Staged(transfer) = self { Some(transfer) } else { None }
+    }
+
     /// Whether what is here came by a transfer that has not ended.
     pub(super) fn is_staged(self) -> bool {
         matches!(self, Self::Staged(_) | Self::Holds(_) | Self::Accepts(..))
