@@ -185,7 +185,8 @@ async fn what_a_killed_source_had_sent_is_discarded_and_its_next_life_answers_lo
 /// Asks for one replica of each key: those of the restarted node answer that they are lost.
 async fn only_copies_are_lost_never_missing(cluster: &Cluster, number: usize, stored: &[Entry]) {
     let client = cluster.client(number);
-    let deadline = Duration::from_millis(1_500);
+    // A link that was just lost is tried again within 2 seconds.
+    let deadline = Duration::from_secs(4);
     let options = Options { n: 1, r: 1, w: 1, deadline, ..Options::default() };
     let read = async |entry: &Entry| {
         let found = client.get(BUCKET, entry.key.as_bytes(), &options).await;
