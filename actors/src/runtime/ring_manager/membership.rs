@@ -250,7 +250,7 @@ impl RingManager {
         let (env, hello) = (self.links.env.clone(), self.hello_of_joiner());
         let asking = async move {
             let fetched = fetch(&env, &address, &hello).await;
-            fetched.map_err(|error| log::info!(address, error:%; "no word about the staged join"))
+            fetched.map_err(|error| log::info!(address:%, error:%; "no word about the staged join"))
         };
         ctx.spawn(asking.into_actor(self).map(|part, actor, ctx| match part {
             Ok(part) if part.cluster == actor.gossip.cluster() => actor.learn(part, ctx),

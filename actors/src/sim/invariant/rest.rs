@@ -71,7 +71,12 @@ impl Judged<'_> {
             let partition = account.ring.ring_size.partition_at(partition)?;
             Some(VnodeRef { vnode_type: vnode_type.clone(), partition })
         });
-        if of.is_some_and(|vnode| self.world.is_granted_to_the_dead(self.cluster, &vnode)) {
+        let waits = |vnode: VnodeRef| {
+            let lost = self.lost_lives();
+            self.world.is_granted_to_the_dead(self.cluster, &vnode)
+                || self.world.awaits(self.cluster, &vnode, |life| lost.contains(&life))
+        };
+        if of.is_some_and(waits) {
             return true;
         }
         let mut pending = self.accounts.iter().flat_map(|account| &account.ring.pending);
@@ -81,15 +86,19 @@ impl Judged<'_> {
         })
     }
 
+    /// The numbers of the lives in which the newest ring lists lost members.
+    fn lost_lives(&self) -> BTreeSet<u32> {
+        let newest = self.accounts.iter().max_by_key(|account| account.members.epoch);
+        let members = newest.iter().flat_map(|account| &account.members.members);
+        let lost = members.filter(|member| self.lost.contains(&member.node));
+        lost.map(|member| member.incarnation.nonce).collect()
+    }
+
     /// Whether what a node has staged is of an attempt whose source is lost.
     pub(super) fn is_staged_from_the_lost(&self, at: &Account, row: &PartitionRow) -> bool {
         let Some(partition) = at.ring.ring_size.partition_at(row.partition) else { return false };
         let vnode = VnodeRef { vnode_type: row.vnode_type.clone(), partition };
-        let members = at.members.members.iter();
-        let lost: BTreeSet<u32> = members
-            .filter(|member| self.lost.contains(&member.node))
-            .map(|member| member.incarnation.nonce)
-            .collect();
+        let lost = self.lost_lives();
         self.world.is_anywhere(self.cluster, &vnode, |(node, _), stands| {
             let attempt = stands.staged().filter(|_| *node == at.name);
             attempt.is_some_and(|attempt| lost.contains(&attempt.nonce))

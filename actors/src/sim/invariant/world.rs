@@ -164,6 +164,9 @@ struct Vnode {
     is_known: bool,
     /// Whether whoever answered for it has died with its memory, and nobody does since.
     is_lost: bool,
+    /// Where it is owned by somebody who does not fence before a predecessor has retired, with the number of that
+    /// predecessor's life.
+    awaited: Vec<(Place, u32)>,
     /// A grant whose source has died, and which may still arrive.
     last_grant: Option<TransferId>,
 }
@@ -179,6 +182,7 @@ impl Vnode {
 impl Vnode {
     /// What a node's memory held of it is gone. Whoever had the highest token answered for it.
     fn ended(&mut self, node: &str) {
+        self.awaited.retain(|((at, _), _)| &**at != node);
         let (dead, left) =
             std::mem::take(&mut self.at).into_iter().partition(|((at, _), _)| &**at == node);
         self.at = left;
@@ -235,7 +239,13 @@ impl World {
         let (place, stands) = (place(seen), Stands::of(state));
         match vnode.at.iter_mut().find(|(at, _)| *at == place) {
             Some((_, now)) => *now = stands,
-            None => vnode.at.push((place, stands)),
+            None => vnode.at.push((place.clone(), stands)),
+        }
+        vnode.awaited.retain(|(at, _)| *at != place);
+        if let Handoff::Owner(ownership) | Handoff::Sending(ownership, _) = state
+            && let Some(predecessor) = &ownership.predecessor
+        {
+            vnode.awaited.push((place, predecessor.source.incarnation.nonce));
         }
         vnode.is_known |= stands.remembers();
         if let Stands::Accepts(..) | Stands::Resumes(_) | Stands::Speaks(_) = stands {
@@ -286,6 +296,18 @@ impl World {
             // A grant whose source is gone may never come.
             vnode.is_lost || vnode.last_grant.is_some()
         })
+    }
+
+    /// Whether the owner of the vnode waits until a life has retired of which `is_lost` is true.
+    pub(super) fn awaits(
+        &self,
+        cluster: ClusterId,
+        vnode: &VnodeRef,
+        is_lost: impl Fn(u32) -> bool,
+    ) -> bool {
+        let known = self.0.borrow();
+        let vnode = known.vnodes.get(cluster, vnode);
+        vnode.is_some_and(|vnode| vnode.awaited.iter().any(|(_, life)| is_lost(*life)))
     }
 
     /// Whether the vnode was granted to a life that is over: only a takeover would end that.
